@@ -1,0 +1,1 @@
+"""Python client of Trunkline: generated stubs in `trunkline.v1`, thin helpers beside them."""

@@ -1,0 +1,1 @@
+"""The Trunkline server: a gRPC routing service in front of LLM providers."""
