@@ -1,0 +1,122 @@
+"""What a caller asks for, validated, and before anybody decided who serves it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from trunkline_server.chat.message import Message
+
+
+class ReasoningEffort(Enum):
+    """How hard a model should think."""
+
+    NONE = "none"
+    MINIMAL = "minimal"
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+    MAX = "max"
+
+
+class ToolMode(Enum):
+    """Whether the model may, must not, or must call a tool."""
+
+    AUTO = "auto"
+    NONE = "none"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the answer is drawn; None leaves a setting to the provider."""
+
+    temperature: float | None = None
+    top_p: float | None = None
+    top_k: int | None = None
+    max_output_tokens: int | None = None
+    stop: tuple[str, ...] = ()
+    seed: int | None = None
+    frequency_penalty: float | None = None
+    presence_penalty: float | None = None
+    top_logprobs: int | None = None
+    """0 asks for the chosen token's log-probability alone."""
+    reasoning_effort: ReasoningEffort | None = None
+    reasoning_max_tokens: int | None = None
+
+    @property
+    def asks_reasoning(self) -> bool:
+        """Whether the request wants the model to think, which makes its first token late."""
+        return bool(self.reasoning_max_tokens) or self.reasoning_effort not in {None, ReasoningEffort.NONE}
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionTool:
+    """A function of the caller's that the model may ask for."""
+
+    name: str
+    description: str | None = None
+    parameters: Mapping[str, Any] | None = None
+    """Its JSON schema, decoded once; adapters write it into their body."""
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderTool:
+    """A tool that one provider runs itself; the others become ineligible."""
+
+    provider: str
+    tool: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ToolChoice:
+    """`mode`, or one named `function`; at most one of the two is set."""
+
+    mode: ToolMode | None = None
+    function: str | None = None
+    parallel: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class JsonObjectOutput:
+    """The answer is to be some JSON object."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonSchemaOutput:
+    """The answer is to be JSON of this schema."""
+
+    name: str
+    schema: Mapping[str, Any]
+    strict: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingOptions:
+    """The request's wishes about routing; they can only tighten what the alias allows."""
+
+    max_attempts: int | None = None
+    allow_fallback: bool = True
+    exclude_targets: frozenset[str] = frozenset()
+    """`provider/model`, or a provider's name alone for all of its targets."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """One request. Its size is bounded by the boundary that decoded it."""
+
+    model: str
+    """An alias, or `provider/model`."""
+    messages: tuple[Message, ...]
+    request_id: str
+    sampling: Sampling = Sampling()
+    tools: tuple[FunctionTool | ProviderTool, ...] = ()
+    tool_choice: ToolChoice | None = None
+    output: JsonObjectOutput | JsonSchemaOutput | None = None
+    routing: RoutingOptions = RoutingOptions()
+    labels: Mapping[str, str] = field(default_factory=dict)
+    provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Provider name to the keys that its upstream body gets besides ours."""

@@ -1,0 +1,94 @@
+"""The interface that every wire protocol implements: a translator without I/O.
+
+An adapter turns a neutral request into bytes for one provider, and that provider's bytes into neutral deltas,
+answers and classified failures. It never sends, waits or retries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from trunkline_server.chat.answer import Answer, Delta, Finished, Usage, Warning_
+from trunkline_server.chat.request import ChatRequest
+from trunkline_server.routing.failures import Failure
+
+
+class AttemptError(Exception):
+    """An attempt failed; `failure` says how, already classified."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.failure_class.value)
+        self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class WireCall:
+    """The body of one upstream call, and what belongs to it."""
+
+    path: str
+    """Added to the provider's base URL; starts with a slash."""
+    headers: Mapping[str, str]
+    """Without authentication."""
+    body: bytes
+    warnings: tuple[Warning_, ...] = ()
+    """What could not be carried over to this provider."""
+
+
+@dataclass(frozen=True, slots=True)
+class OptionFinding:
+    """A provider option that a caller may not pass; `path` is inside the options object."""
+
+    path: str
+    message: str
+
+
+class StreamDecoder(Protocol):
+    """Turns the bytes of one streamed response into events, in any chunking. One instance an attempt."""
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """Return the deltas that `chunk` completed, maybe none; raise AttemptError for an error event or garbage."""
+        ...
+
+    def close(self) -> list[Delta]:
+        """Tell that the body has ended in order; raise AttemptError (TRUNCATED, PROTOCOL) if the answer is not whole."""
+        ...
+
+    @property
+    def finished(self) -> Finished | None:
+        """The terminal event, once it came; None before. After it only usage may follow."""
+        ...
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted so far."""
+        ...
+
+
+class Adapter(Protocol):
+    """One wire protocol."""
+
+    def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
+        """Return a finding for each key that the adapter writes itself or that raises cost and is not in `allowed`."""
+        ...
+
+    def encode(self, request: ChatRequest, provider: str, model: str, *, stream: bool) -> WireCall:
+        """Write the call for upstream model id `model` of the provider named `provider`."""
+        ...
+
+    def auth_headers(self, secret: str) -> Mapping[str, str]:
+        """Return the headers that carry the credential; made once a key, not once a call."""
+        ...
+
+    def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
+        """Read a whole 2xx answer; raise AttemptError if it is none."""
+        ...
+
+    def stream_decoder(self, request: ChatRequest) -> StreamDecoder:
+        """Return a fresh decoder for one streamed 2xx response."""
+        ...
+
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """Classify a response that is not 2xx (body cut at 64 KiB)."""
+        ...
