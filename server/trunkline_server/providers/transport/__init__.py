@@ -1,0 +1,1 @@
+"""HTTP clients behind one small protocol: the only place that imports them."""
