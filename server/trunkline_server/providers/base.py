@@ -52,7 +52,7 @@ class StreamDecoder(Protocol):
         ...
 
     def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError (TRUNCATED, PROTOCOL) if the answer is not whole."""
+        """Tell that the body ended in order; raise AttemptError (TRUNCATED, PROTOCOL) if no answer is whole."""
         ...
 
     @property

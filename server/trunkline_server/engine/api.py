@@ -1,0 +1,49 @@
+"""The engine's face to the boundary."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from typing import Protocol
+
+from trunkline_server.chat.request import ChatRequest
+from trunkline_server.engine.frames import CompletedCall, Explanation, FieldViolation, Frame, ModelList
+from trunkline_server.routing.types import Caller
+
+
+@dataclass(slots=True)
+class CallScope:
+    """What belongs to one RPC besides its message."""
+
+    caller: Caller
+    deadline_at: float | None
+    """Event-loop time (monotonic seconds) at which the caller gives up; None if it set no deadline."""
+
+
+class Engine(Protocol):
+    """What the boundary may ask for. Every method raises CallFailedError for whatever a caller is to be told."""
+
+    async def complete(self, request: ChatRequest, scope: CallScope) -> CompletedCall:
+        """Return one whole answer."""
+        ...
+
+    def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
+        """Yield the answer's frames.
+
+        A failure before any frame raises CallFailedError. One after it yields EndFrame(FAILED) as the last frame and
+        then raises CallFailedError with the same failure. Closing the generator (aclose) cancels the call upstream at
+        once. Frames that wait for their reader are merged, in bounded memory.
+        """
+        ...
+
+    def explain(self, request: ChatRequest, scope: CallScope) -> Explanation:
+        """Return the whole decision; nothing is sent."""
+        ...
+
+    def list_models(self, scope: CallScope) -> ModelList:
+        """Return what this caller may use."""
+        ...
+
+    def check_options(self, request: ChatRequest, caller: Caller) -> list[FieldViolation]:
+        """Return a violation for each provider option that this caller may not pass."""
+        ...

@@ -1,0 +1,264 @@
+"""What the engine hands to the boundary: frames of a stream, whole answers, and how a call failed.
+
+The records mirror the contract's messages one to one; `rpc` turns them into protobuf and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from trunkline_server.chat.answer import Answer, FinishReason, TokenLogprob, Usage, Warning_
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.types import Reason, TargetId
+
+
+class Why(Enum):
+    """Why an attempt was made."""
+
+    FIRST = "FIRST"
+    RETRY = "RETRY"
+    KEY_WALK = "KEY_WALK"
+    FAILOVER = "FAILOVER"
+
+
+class NextStep(Enum):
+    """What follows a broken attempt."""
+
+    GIVING_UP = "GIVING_UP"
+
+
+class StreamOutcome(Enum):
+    """How a stream ended."""
+
+    COMPLETE = "COMPLETE"
+    INCOMPLETE = "INCOMPLETE"
+    FAILED = "FAILED"
+
+
+class DeltaKind(Enum):
+    """The contract's kinds of content."""
+
+    TEXT = "text"
+    THINKING = "thinking"
+    THINKING_SIGNATURE = "thinking_signature"
+    TOOL_CALL = "tool_call"
+    REFUSAL = "refusal"
+
+
+@dataclass(frozen=True, slots=True)
+class ServedBy:
+    """A target and the key that was used; its secret is nowhere near."""
+
+    target: TargetId
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A candidate that refused before a dispatch."""
+
+    target: TargetId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class RouteInfo:
+    """How the request was routed."""
+
+    requested: str
+    alias: str
+    """Empty for a direct `provider/model`."""
+    route_version: int
+    variant: str
+    served_by: ServedBy | None
+    skipped: tuple[Skipped, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptSummary:
+    """One upstream call that was dispatched. Durations in seconds."""
+
+    attempt: int
+    served_by: ServedBy
+    why: Why
+    queued_s: float
+    first_token_s: float | None
+    total_s: float
+    failure: Failure | None
+    usage: Usage | None
+    bytes_emitted: int
+    discarded: bool
+    """Whether what it emitted does not count in the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class FieldViolation:
+    """One thing wrong with a request; `path` as in `messages[0].parts[1].tool_call.arguments_json`."""
+
+    path: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallFailure:
+    """How a call ended as an error, with all that its caller is told."""
+
+    reason: Reason
+    message: str
+    failure_class: FailureClass | None = None
+    retry_after_s: float | None = None
+    """Told as RetryInfo."""
+    violations: tuple[FieldViolation, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """More entries for ErrorInfo."""
+    attempts: tuple[AttemptSummary, ...] = ()
+    failure: Failure | None = None
+    """The upstream failure that is told, if it was one."""
+    last_http_status: int | None = None
+
+
+class CallFailedError(Exception):
+    """A call failed; `failure` is what the caller is told."""
+
+    def __init__(self, failure: CallFailure) -> None:
+        super().__init__(f"{failure.reason.value}: {failure.message}")
+        self.failure = failure
+
+
+@dataclass(slots=True)
+class StartedFrame:
+    """Once, first, with the first content."""
+
+    request_id: str
+    stream_id: str
+    route: RouteInfo
+    created_unix_s: float
+    queued_s: float
+    warnings: tuple[Warning_, ...]
+
+
+@dataclass(slots=True)
+class AttemptStartedFrame:
+    """An attempt became visible."""
+
+    attempt: int
+    served_by: ServedBy
+    why: Why
+    queued_s: float
+
+
+@dataclass(slots=True)
+class ContentFrame:
+    """Content: one merged item. `offset` counts bytes in the part (for a tool call: of its arguments)."""
+
+    attempt: int
+    kind: DeltaKind
+    part: int
+    offset: int
+    text: str
+    """Text, reasoning, signature, refusal, or more of the arguments."""
+    tool_id: str = ""
+    tool_name: str = ""
+    tool_done: bool = False
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(slots=True)
+class AttemptFailedFrame:
+    """The partial-stream error frame: an attempt broke after the commit point."""
+
+    attempt: int
+    failure: Failure
+    reason: Reason
+    """What its status would be: the row of its class."""
+    served_by: ServedBy
+    bytes_emitted: int
+    tool_calls_done: tuple[str, ...]
+    tool_calls_open: tuple[str, ...]
+    usage: Usage | None
+    next_step: NextStep
+    on_break_asked: str
+    on_break_applied: str
+
+
+@dataclass(slots=True)
+class DrainingFrame:
+    """The server is going down."""
+
+    time_left_s: float
+
+
+@dataclass(slots=True)
+class EndFrame:
+    """Exactly once, last. `error` is set when the outcome is FAILED; the same failure is the RPC's status."""
+
+    outcome: StreamOutcome
+    finish_reason: FinishReason
+    native_finish_reason: str
+    error: CallFailure | None
+    usage: Usage | None
+    attempts: tuple[AttemptSummary, ...]
+    route: RouteInfo
+    content_bytes: int
+    content_crc32c: int
+
+
+Frame = StartedFrame | AttemptStartedFrame | ContentFrame | AttemptFailedFrame | DrainingFrame | EndFrame
+
+
+@dataclass(frozen=True, slots=True)
+class CompletedCall:
+    """A whole answer to `Complete`."""
+
+    request_id: str
+    answer: Answer
+    route: RouteInfo
+    attempts: tuple[AttemptSummary, ...]
+    created_unix_s: float
+    warnings: tuple[Warning_, ...]
+    """Ours and the attempt's."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainedCandidate:
+    """One candidate of a plan, kept or left out."""
+
+    target: TargetId
+    tier: int
+    order: int
+    """Place in the plan from 1; 0 when it was left out."""
+    eligible: bool
+    removed_because: tuple[str, ...]
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The routing decision for a request, nothing sent upstream."""
+
+    route: RouteInfo
+    candidates: tuple[ExplainedCandidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """An alias or model that a caller may use. None: unknown."""
+
+    name: str
+    is_alias: bool
+    targets: tuple[TargetId, ...]
+    capabilities: tuple[str, ...]
+    context_tokens: int | None
+    max_output_tokens: int | None
+    input_nanousd_per_million: int | None
+    output_nanousd_per_million: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelList:
+    """All aliases and models that a caller may use."""
+
+    models: tuple[ModelInfo, ...]
+    route_version: int

@@ -1,0 +1,90 @@
+"""The words of the core: targets, callers, reasons and refusals."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from trunkline_server.routing.failures import FailureClass
+
+
+class Reason(Enum):
+    """Why a call ended as an error, in the contract's words; `rpc` knows each one's status."""
+
+    BAD_REQUEST = "BAD_REQUEST"
+    CONTEXT_LENGTH = "CONTEXT_LENGTH"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
+    UNKNOWN_MODEL = "UNKNOWN_MODEL"
+    NO_ELIGIBLE_TARGET = "NO_ELIGIBLE_TARGET"
+    CONTENT_FILTERED = "CONTENT_FILTERED"
+    MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
+    QUEUE_FULL = "QUEUE_FULL"
+    QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
+    RATE_LIMITED = "RATE_LIMITED"
+    UPSTREAM_QUOTA = "UPSTREAM_QUOTA"
+    UPSTREAM_CREDENTIALS = "UPSTREAM_CREDENTIALS"
+    UPSTREAM_EXHAUSTED = "UPSTREAM_EXHAUSTED"
+    SERVER_DRAINING = "SERVER_DRAINING"
+    DEADLINE = "DEADLINE"
+    CANCELLED = "CANCELLED"
+    STREAM_BROKEN = "STREAM_BROKEN"
+    SLOW_READER = "SLOW_READER"
+    NOT_BUILT = "NOT_BUILT"
+    INTERNAL = "INTERNAL"
+
+
+REASON_OF_CLASS: dict[FailureClass, Reason] = {
+    FailureClass.CALLER_INVALID: Reason.BAD_REQUEST,
+    FailureClass.CONTEXT_LENGTH: Reason.CONTEXT_LENGTH,
+    FailureClass.CONTENT_FILTERED: Reason.CONTENT_FILTERED,
+    FailureClass.MODEL_UNAVAILABLE: Reason.MODEL_UNAVAILABLE,
+    FailureClass.KEY_REJECTED: Reason.UPSTREAM_CREDENTIALS,
+    FailureClass.KEY_EXHAUSTED: Reason.UPSTREAM_QUOTA,
+    FailureClass.RATE_LIMITED: Reason.RATE_LIMITED,
+    FailureClass.SATURATED: Reason.QUEUE_FULL,
+    FailureClass.DEADLINE: Reason.DEADLINE,
+    FailureClass.CANCELLED: Reason.CANCELLED,
+}
+"""What a failure that ends a call before the commit point is called; all others are UPSTREAM_EXHAUSTED."""
+
+
+def reason_of(failure_class: FailureClass) -> Reason:
+    """Return the reason that a call ends with when this failure ends it before the commit point."""
+    return REASON_OF_CLASS.get(failure_class, Reason.UPSTREAM_EXHAUSTED)
+
+
+@dataclass(frozen=True, slots=True)
+class TargetId:
+    """A provider and one of its models."""
+
+    provider: str
+    model: str
+
+    def __str__(self) -> str:
+        """Return `provider/model`."""
+        return f"{self.provider}/{self.model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and what they may use. None for `aliases` and `models`: everything (no callers are configured)."""
+
+    id: str
+    aliases: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    """Direct `provider/model` names."""
+    provider_options: frozenset[str] = frozenset()
+    """Option keys that this caller may pass although they are refused to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A candidate did not take the call, before anything was dispatched."""
+
+    failure_class: FailureClass
+    """SATURATED, RATE_LIMITED (keys cool), KEY_REJECTED or KEY_EXHAUSTED (keys in quarantine)."""
+    reason: Reason
+    message: str
+    retry_after_s: float | None = None
+    """How long to stay away."""
