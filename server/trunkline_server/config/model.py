@@ -1,0 +1,265 @@
+"""The routes file as types: every setting that is built, with its unit, its default and its meaning.
+
+Names and defaults are those of the routes file's documentation. What the file may name but this release does
+not do yet stands in `built`, and is refused by name. The models are frozen: a loaded document never changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from trunkline_server.config.fields import (
+    FILLED,
+    GIVEN,
+    VERSION,
+    BaseUrl,
+    Flag,
+    Label,
+    ModelPattern,
+    OptionKey,
+    Seconds,
+    SecondsOrZero,
+    SecretReference,
+    TargetName,
+    TokenCount,
+    TokenHash,
+    UsdPerMillion,
+    Weight,
+)
+
+
+class _Settings(BaseModel):
+    # Inputs are hidden because a document that fails to validate may hold a secret in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class KeySettings(_Settings):
+    """One credential of a provider's pool."""
+
+    id: Label
+    """Shown in logs, metrics and answers; unique within its provider."""
+
+    secret: SecretReference
+    """``env:NAME`` or ``file:PATH``; read again at every reload."""
+
+    weight: Weight = 1.0
+    """Share of the provider's calls, relative to the other keys. Default 1; 0: used only if no other is left."""
+
+    models: tuple[ModelPattern, ...] = ("*",)
+    """Upstream models that this key may be used for. Default: all."""
+
+    block_models: tuple[ModelPattern, ...] = ()
+    """Upstream models that this key must not be used for; wins over `models`. Default: none."""
+
+    def serves(self, model: str) -> bool:
+        """Tell whether this key may be used for the upstream model `model`."""
+        if "*" in self.block_models or model in self.block_models:
+            return False
+        return "*" in self.models or model in self.models
+
+
+class GateSettings(_Settings):
+    """How many calls may be in flight at a provider, and how many may wait for that."""
+
+    max_in_flight: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 200
+    """Calls in flight at once, streams until their last byte. Default 200."""
+
+    queue: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 500
+    """Calls that may wait for a slot; 0: none waits. Default 500."""
+
+    max_wait_s: SecondsOrZero = 5.0
+    """Longest wait for a slot and a key, in seconds. Default 5."""
+
+
+class TimeoutSettings(_Settings):
+    """How long each phase of an upstream call may take."""
+
+    connect_s: Seconds = 3.0
+    """DNS, TCP and TLS together, in seconds. Default 3."""
+
+    first_token_s: Seconds = 20.0
+    """Streams: from dispatch to the first content, in seconds. Default 20."""
+
+    stall_s: Seconds = 20.0
+    """Streams: between two pieces of content, in seconds. Default 20."""
+
+    response_s: Seconds = 120.0
+    """Calls without a stream: from dispatch to the last byte, in seconds. Default 120."""
+
+
+class ProviderSettings(_Settings):
+    """One upstream endpoint of some wire protocol."""
+
+    protocol: Literal["openai"]
+    """The wire protocol that the endpoint speaks."""
+
+    base_url: BaseUrl
+    """Where its API starts, such as ``https://api.openai.com/v1``. http only to loopback, see `allow_plaintext`."""
+
+    keys: tuple[KeySettings, ...] = ()
+    """The pool of credentials. Default none: calls then carry no Authorization header (local servers)."""
+
+    gate: GateSettings = GateSettings()
+    """Bounded concurrency towards this provider."""
+
+    timeouts: TimeoutSettings = TimeoutSettings()
+    """Timeouts by phase; a model may have its own in `models`."""
+
+    transport: Literal["aiohttp", "httpx"] = "aiohttp"
+    """The HTTP client that carries the calls. Default aiohttp."""
+
+    allow_plaintext: Flag = False
+    """Permits http to hosts other than loopback: keys and prompts then travel readable. Default false."""
+
+
+class ModelFacts(_Settings):
+    """What is known of an upstream model. A fact that is not given is unknown, which is not zero."""
+
+    context_tokens: Annotated[TokenCount | None, GIVEN] = None
+    """Context window in tokens, prompt and answer together."""
+
+    max_output_tokens: Annotated[TokenCount | None, GIVEN] = None
+    """Longest answer in tokens."""
+
+    input_usd_per_million: Annotated[UsdPerMillion | None, GIVEN] = None
+    """Price of a million input tokens in US dollars."""
+
+    output_usd_per_million: Annotated[UsdPerMillion | None, GIVEN] = None
+    """Price of a million output tokens in US dollars."""
+
+    capabilities: Annotated[tuple[Label, ...] | None, GIVEN] = None
+    """What the model can do: tools, vision, json_schema, reasoning, prefill, …"""
+
+    first_token_s: Annotated[Seconds | None, GIVEN] = None
+    """Replaces the provider's `timeouts.first_token_s` for this model, in seconds."""
+
+    stall_s: Annotated[Seconds | None, GIVEN] = None
+    """Replaces the provider's `timeouts.stall_s` for this model, in seconds."""
+
+    response_s: Annotated[Seconds | None, GIVEN] = None
+    """Replaces the provider's `timeouts.response_s` for this model, in seconds."""
+
+
+class TargetSettings(_Settings):
+    """One target of a tier. In a document also its bare name: ``openai/gpt-4o-mini``."""
+
+    target: TargetName
+    """``provider/model``: a provider of this document and the model's name there."""
+
+    weight: Weight = 1.0
+    """Share of the tier's traffic, relative to its other targets. Default 1; 0: used only if no other is left."""
+
+    variant: Annotated[Label | None, GIVEN] = None
+    """A name for experiments, told to the caller when this target serves. Default none."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_bare_name(cls, given: object) -> object:
+        return {"target": given} if isinstance(given, str) else given
+
+    @property
+    def provider(self) -> str:
+        """The part before the first slash: a name under `providers`."""
+        return self.target.partition("/")[0]
+
+    @property
+    def model(self) -> str:
+        """The part after the first slash: the model's upstream name."""
+        return self.target.partition("/")[2]
+
+
+class TierSettings(_Settings):
+    """Targets that share traffic. In a document also the bare list of its targets."""
+
+    strategy: Literal["weighted"] = "weighted"
+    """How a target is picked within the tier. Default weighted."""
+
+    targets: Annotated[tuple[TargetSettings, ...], FILLED]
+    """At least one target."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_list(cls, given: object) -> object:
+        return {"targets": cast("list[object]", given)} if isinstance(given, list) else given
+
+
+class AliasSettings(_Settings):
+    """A logical model name that callers use."""
+
+    tiers: Annotated[tuple[TierSettings, ...], FILLED]
+    """The first is the primary, the next ones are fallbacks in order."""
+
+    on_break: Literal["FAIL"] = "FAIL"
+    """What follows when a stream breaks after its first content. Default FAIL: the caller is told, and it ends."""
+
+    on_key_rejected: Literal["fail", "next_target"] = "fail"
+    """When a provider rejects every key of a target: fail fast (default), or go to the next target."""
+
+    on_content_filtered: Literal["fail", "next_target"] = "fail"
+    """When a provider's filter blocks the call: tell the caller (default), or go to the next target."""
+
+    max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
+    """Upstream calls for one request, over all targets. Default 3."""
+
+    default_deadline_s: Annotated[Seconds | None, GIVEN] = None
+    """For calls without a deadline, in seconds. Default: the server's `default_deadline_s`."""
+
+
+class CallerSettings(_Settings):
+    """A service that may call, and what it may use."""
+
+    id: Label
+    """Shown in logs and metrics; unique."""
+
+    token_sha256: Annotated[TokenHash, Field(repr=False)]
+    """SHA-256 of the caller's bearer token, 64 hex digits; unique."""
+
+    aliases: tuple[Label, ...] = ()
+    """Aliases that it may use. Default none."""
+
+    models: tuple[TargetName, ...] = ()
+    """Targets that it may name directly, as ``provider/model``. Default none."""
+
+    provider_options: tuple[OptionKey, ...] = ()
+    """Option keys that it may pass although they would otherwise be refused. Default none."""
+
+
+class ServerSettings(_Settings):
+    """Bounds that hold for every call."""
+
+    write_timeout_s: Seconds = 30.0
+    """A reader that takes nothing for so long is cut off, in seconds. Default 30."""
+
+    deadline_reserve_s: SecondsOrZero = 0.05
+    """Kept back of the caller's deadline to say what happened, in seconds; at most a tenth of it. Default 0.05."""
+
+    default_deadline_s: Seconds = 120.0
+    """For calls without a deadline, in seconds, unless their alias has its own. Default 120."""
+
+    max_deadline_s: Seconds = 3600.0
+    """The longest deadline that is honoured, in seconds. Default 3600."""
+
+
+class RoutesDocument(_Settings):
+    """A whole routes file."""
+
+    version: Annotated[Literal[1], VERSION]
+    """The version of this format: 1."""
+
+    providers: Annotated[Mapping[Label, ProviderSettings], FILLED]
+    """Upstream endpoints by name."""
+
+    models: Mapping[TargetName, ModelFacts] = {}
+    """Facts about upstream models by ``provider/model``. Default: nothing is known."""
+
+    aliases: Mapping[Label, AliasSettings] = {}
+    """Logical model names. Default none: callers can then use only the targets that they may name directly."""
+
+    callers: tuple[CallerSettings, ...] = ()
+    """Who may call. Default none: whoever reaches the port."""
+
+    server: ServerSettings = ServerSettings()
+    """Bounds that hold for every call."""
