@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.frames import CompletedCall, Explanation, FieldViolation, Frame, ModelList
-from trunkline_server.routing.types import Caller
+from trunkline_server.routing.types import Caller, Reason
 
 
 @dataclass(slots=True)
@@ -18,6 +18,24 @@ class CallScope:
     caller: Caller
     deadline_at: float | None
     """Event-loop time (monotonic seconds) at which the caller gives up; None if it set no deadline."""
+    aborted: Reason | None = None
+    """Set by `abort`."""
+    _listener: Callable[[Reason], None] | None = None
+
+    def abort(self, reason: Reason) -> None:
+        """End the call from the boundary's side (SERVER_DRAINING), only once.
+
+        The engine closes what is in flight and ends as it does for any failure: `complete` raises CallFailedError,
+        `stream` yields EndFrame(FAILED) if it had yielded a frame, and raises. The boundary just goes on pulling.
+        """
+        if self.aborted is None:
+            self.aborted = reason
+            if self._listener is not None:
+                self._listener(reason)
+
+    def on_abort(self, listener: Callable[[Reason], None] | None) -> None:
+        """Register the engine's listener, or clear it with None."""
+        self._listener = listener
 
 
 class Engine(Protocol):
