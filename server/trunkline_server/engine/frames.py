@@ -10,17 +10,9 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from trunkline_server.chat.answer import Answer, FinishReason, TokenLogprob, Usage, Warning_
+from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.types import Reason, TargetId
-
-
-class Why(Enum):
-    """Why an attempt was made."""
-
-    FIRST = "FIRST"
-    RETRY = "RETRY"
-    KEY_WALK = "KEY_WALK"
-    FAILOVER = "FAILOVER"
 
 
 class NextStep(Enum):

@@ -1,0 +1,139 @@
+"""Alias tables: from a logical name to tiers of targets, and who may use it.
+
+A table is immutable but for the turn of its weighted tiers, and belongs to one snapshot.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from trunkline_server.routing.types import Caller, TargetId
+from trunkline_server.routing.weighted import SmoothWeighted
+
+_NEAR_NAMES = 3
+
+
+class Policy(Enum):
+    """What an alias says about a failure whose next step is its own decision."""
+
+    FAIL = "fail"
+    NEXT_TARGET = "next_target"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What is known about an upstream model; None is unknown, which restricts nothing."""
+
+    context_tokens: int | None = None
+    max_output_tokens: int | None = None
+    capabilities: frozenset[str] | None = None
+    input_nanousd_per_million: int | None = None
+    output_nanousd_per_million: int | None = None
+    first_token_s: float | None = None
+    """Overrides the provider's own timer for this model; likewise the next two."""
+    stall_s: float | None = None
+    response_s: float | None = None
+
+
+UNKNOWN_FACTS = ModelFacts()
+
+
+@dataclass(frozen=True, slots=True)
+class AliasTarget:
+    """A target as a member of a tier."""
+
+    target: TargetId
+    weight: float = 1.0
+    variant: str = ""
+    facts: ModelFacts = UNKNOWN_FACTS
+
+
+class Tier:
+    """The targets of an alias that share traffic by weight."""
+
+    __slots__ = ("members", "turn")
+
+    def __init__(self, members: tuple[AliasTarget, ...]) -> None:
+        self.members = members
+        self.turn = SmoothWeighted([member.weight for member in members])
+
+    def __repr__(self) -> str:
+        """Show targets and weights."""
+        shares = ", ".join(f"{member.target}*{member.weight:g}" for member in self.members)
+        return f"Tier({shares})"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasPolicy:
+    """How an alias's requests may be moved and for how long they may run."""
+
+    max_attempts: int = 3
+    on_key_rejected: Policy = Policy.FAIL
+    on_content_filtered: Policy = Policy.FAIL
+    default_deadline_s: float | None = None
+    """Budget of a request that came without a deadline; None: the server's."""
+
+
+DEFAULT_POLICY = AliasPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    """A logical model name. A direct `provider/model` is one too, with an empty name and a single target."""
+
+    name: str
+    tiers: tuple[Tier, ...]
+    policy: AliasPolicy = DEFAULT_POLICY
+
+
+class UnknownModelError(Exception):
+    """No alias and no model of that name is there for this caller; `near` holds similar names that are."""
+
+    def __init__(self, model: str, near: tuple[str, ...]) -> None:
+        super().__init__(model)
+        self.model = model
+        self.near = near
+
+
+class AliasTable:
+    """All aliases of a snapshot, and the models that may be named directly.
+
+    `providers`: the names of all providers. `facts`: what is known, by `provider/model`.
+    """
+
+    def __init__(
+        self, aliases: Mapping[str, Alias], providers: frozenset[str], facts: Mapping[str, ModelFacts]
+    ) -> None:
+        self._aliases = dict(aliases)
+        self._providers = providers
+        self._facts = dict(facts)
+        self._known_models = frozenset(facts) | {
+            str(member.target) for alias in aliases.values() for tier in alias.tiers for member in tier.members
+        }
+
+    def resolve(self, model: str, caller: Caller) -> Alias:
+        """Return what `model` names for this caller; raise UnknownModelError, also for what it may not use."""
+        alias = self._aliases.get(model)
+        if alias is not None:
+            if caller.aliases is None or model in caller.aliases:
+                return alias
+        elif "/" in model and (caller.models is None or model in caller.models):
+            provider, _, upstream = model.partition("/")
+            if provider in self._providers and upstream:
+                target = AliasTarget(TargetId(provider, upstream), facts=self._facts.get(model, UNKNOWN_FACTS))
+                return Alias("", (Tier((target,)),))
+        near = difflib.get_close_matches(model, self.names_for(caller), n=_NEAR_NAMES, cutoff=0.5)
+        raise UnknownModelError(model, tuple(near))
+
+    def names_for(self, caller: Caller) -> list[str]:
+        """Return the aliases, then the known models, that this caller may use, each sorted."""
+        aliases = [name for name in self._aliases if caller.aliases is None or name in caller.aliases]
+        models = self._known_models if caller.models is None else caller.models
+        return sorted(aliases) + sorted(name for name in models if name.partition("/")[0] in self._providers)
+
+    def facts_of(self, target: TargetId) -> ModelFacts:
+        """Return what is known about a target's model."""
+        return self._facts.get(str(target), UNKNOWN_FACTS)

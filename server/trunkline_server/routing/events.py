@@ -1,0 +1,148 @@
+"""What may happen to a request, and what may be done about it: the failover machine's events and actions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.moves import Move
+from trunkline_server.routing.types import Reason, Refusal
+
+
+class Why(Enum):
+    """Why an attempt was made."""
+
+    FIRST = "FIRST"
+    RETRY = "RETRY"
+    KEY_WALK = "KEY_WALK"
+    FAILOVER = "FAILOVER"
+
+
+# Events: what happened.
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The request was planned and may go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """A slot and a key are ours at `candidate`."""
+
+    candidate: int
+    key_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoneFree:
+    """No candidate of TryNow could take the call at once; one refusal for each, in order."""
+
+    refusals: tuple[Refusal, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The queue did not let us in, or our time in it is over."""
+
+    refusal: Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Woke:
+    """The backoff is over."""
+
+
+@dataclass(frozen=True, slots=True)
+class FirstContent:
+    """The attempt's first content goes to the caller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The attempt gave its whole answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptFailed:
+    """The attempt failed, slot and key are given back."""
+
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The call ends from outside: DEADLINE, CANCELLED or SERVER_DRAINING."""
+
+    reason: Reason
+
+
+Event = Started | Granted | NoneFree | Refused | Woke | FirstContent | Completed | AttemptFailed | Stopped
+
+
+# Actions: what to do.
+
+
+@dataclass(frozen=True, slots=True)
+class TryNow:
+    """Take slot and key at the first of `moves` that has both now; answer Granted or NoneFree."""
+
+    moves: tuple[Move, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Wait in the queue of `move`'s candidate; answer Granted or Refused."""
+
+    move: Move
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Wait `seconds`, holding nothing; answer Woke."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """Make attempt number `attempt` (from 1); answer FirstContent, Completed or AttemptFailed."""
+
+    attempt: int
+    candidate: int
+    key_id: str
+    why: Why
+
+
+@dataclass(frozen=True, slots=True)
+class GoOn:
+    """Nothing to decide: go on with the attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The machine has ended: the event means nothing any more; a grant is given back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The call has its answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The call failed.
+
+    `reason` is the status's. `failure` is the upstream failure that is told, `refusal` the refusal if nothing was
+    dispatched; both None when the call was stopped from outside. `broken` is the failure of the attempt in flight
+    when it had content shown: the partial-stream error.
+    """
+
+    reason: Reason
+    failure: Failure | None = None
+    refusal: Refusal | None = None
+    broken: Failure | None = None
+
+
+Action = TryNow | Queue | Backoff | Dispatch | GoOn | Drop | Finish | Fail

@@ -1,0 +1,332 @@
+"""The failover machine: what to do next, for one request, until it has an answer or an end.
+
+It is asked with events (what happened) and answers with actions (what to do); it never does anything itself. All that
+may happen stands in TABLE: a state, an event, the method that decides, and the states that it may lead to. An event
+that has no row there is a defect and raises, except after the end, where it is dropped: a grant or a failure may have
+been on its way, and a late grant is given back.
+
+    SEEKING      a slot and a key are being tried for at candidates that may take the call at once
+    QUEUED       waiting in one candidate's queue
+    BACKING_OFF  waiting before the same target again; holds neither slot nor key
+    IN_FLIGHT    an attempt is under way, and nothing of it was shown to the caller
+    COMMITTED    the first content went to the caller: the attempt cannot be replaced in silence any more
+    ENDED        answered, failed, or the caller left
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from enum import Enum
+
+from trunkline_server.routing.clock import Clock
+from trunkline_server.routing.events import (
+    Action,
+    AttemptFailed,
+    Backoff,
+    Completed,
+    Dispatch,
+    Drop,
+    Event,
+    Fail,
+    Finish,
+    FirstContent,
+    GoOn,
+    Granted,
+    NoneFree,
+    Queue,
+    Refused,
+    Started,
+    Stopped,
+    TryNow,
+    Why,
+    Woke,
+)
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.moves import History, Move, immediate_moves, return_move, waiting_moves
+from trunkline_server.routing.retry import Allowance, backoff_s
+from trunkline_server.routing.selection import Plan
+from trunkline_server.routing.types import Reason, Refusal, reason_of
+
+
+class State(Enum):
+    """Where a request stands; the module's docstring says what each means."""
+
+    NEW = "NEW"
+    SEEKING = "SEEKING"
+    QUEUED = "QUEUED"
+    BACKING_OFF = "BACKING_OFF"
+    IN_FLIGHT = "IN_FLIGHT"
+    COMMITTED = "COMMITTED"
+    ENDED = "ENDED"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """Which method of the machine decides about an event in a state, and the states that it may lead to."""
+
+    decide: str
+    leads_to: set[State]
+
+
+_S = State
+
+TABLE: dict[tuple[State, type[Event]], Row] = {
+    (_S.NEW, Started): Row("on_started", {_S.SEEKING, _S.ENDED}),
+    (_S.NEW, Stopped): Row("on_stopped", {_S.ENDED}),
+    (_S.SEEKING, Granted): Row("on_granted", {_S.IN_FLIGHT}),
+    (_S.SEEKING, NoneFree): Row("on_none_free", {_S.QUEUED, _S.BACKING_OFF, _S.ENDED}),
+    (_S.SEEKING, Stopped): Row("on_stopped", {_S.ENDED}),
+    (_S.QUEUED, Granted): Row("on_granted", {_S.IN_FLIGHT}),
+    (_S.QUEUED, Refused): Row("on_refused", {_S.SEEKING, _S.QUEUED, _S.ENDED}),
+    (_S.QUEUED, Stopped): Row("on_stopped", {_S.ENDED}),
+    (_S.BACKING_OFF, Woke): Row("on_woke", {_S.QUEUED}),
+    (_S.BACKING_OFF, Stopped): Row("on_stopped", {_S.ENDED}),
+    (_S.IN_FLIGHT, FirstContent): Row("on_first_content", {_S.COMMITTED}),
+    (_S.IN_FLIGHT, Completed): Row("on_completed", {_S.ENDED}),
+    (_S.IN_FLIGHT, AttemptFailed): Row("on_failed", {_S.SEEKING, _S.QUEUED, _S.BACKING_OFF, _S.ENDED}),
+    (_S.IN_FLIGHT, Stopped): Row("on_stopped", {_S.ENDED}),
+    (_S.COMMITTED, Completed): Row("on_completed", {_S.ENDED}),
+    (_S.COMMITTED, AttemptFailed): Row("on_broken", {_S.ENDED}),
+    (_S.COMMITTED, Stopped): Row("on_stopped_committed", {_S.ENDED}),
+}
+"""Every state and event that can meet, what decides, and where it may lead."""
+
+
+STATE_AFTER: dict[type[Action], State] = {
+    TryNow: State.SEEKING,
+    Queue: State.QUEUED,
+    Backoff: State.BACKING_OFF,
+    Dispatch: State.IN_FLIGHT,
+    Finish: State.ENDED,
+    Fail: State.ENDED,
+}
+"""An action's state; GoOn keeps the state, but for the first content, which commits."""
+
+
+STOPPED_CLASS = {
+    Reason.DEADLINE: FailureClass.DEADLINE,
+    Reason.CANCELLED: FailureClass.CANCELLED,
+    Reason.SERVER_DRAINING: FailureClass.CANCELLED,
+}
+"""What a stop from outside is called in the frame that tells of the broken attempt."""
+
+STOPPED_TEXT = {
+    Reason.DEADLINE: "the deadline ended the answer",
+    Reason.CANCELLED: "the caller left",
+    Reason.SERVER_DRAINING: "the server is going down",
+}
+
+
+class IllegalEventError(Exception):
+    """An event came that the state has no row for: a defect in whoever drives the machine."""
+
+
+class Machine:
+    """One request's failover. Feed events to `handle`; it returns the action to take next."""
+
+    __slots__ = (
+        "_after",
+        "_allowance",
+        "_clock",
+        "_first_failed",
+        "_immediate",
+        "_moves",
+        "_rng",
+        "_tier",
+        "at",
+        "history",
+        "not_made",
+        "plan",
+        "refusals",
+        "state",
+    )
+
+    def __init__(self, plan: Plan, allowance: Allowance, *, clock: Clock, rng: random.Random) -> None:
+        self.plan = plan
+        self.state = State.NEW
+        self.history = [History() for _ in plan.candidates]
+        self.refusals: dict[int, Refusal] = {}
+        """The last refusal of each candidate that refused before a dispatch."""
+        self.not_made: list[str] = []
+        """Attempts that were not made, each with its reason."""
+        self.at = -1
+        """The candidate of the latest attempt."""
+        self._allowance = allowance
+        self._clock = clock
+        self._rng = rng
+        self._tier = -1
+        self._moves: tuple[Move, ...] = ()
+        self._immediate: tuple[Move, ...] = ()
+        self._after: Failure | None = None
+        self._first_failed = -1
+
+    def handle(self, event: Event) -> Action:
+        """Return what to do after `event`; raise IllegalEventError for one that cannot happen now."""
+        if self.state is State.ENDED:
+            return Drop()
+        row = TABLE.get((self.state, type(event)))
+        if row is None:
+            raise IllegalEventError(f"{type(event).__name__} in state {self.state.value}")
+        action: Action = getattr(self, f"_{row.decide}")(event)
+        self.state = STATE_AFTER.get(type(action), self.state)
+        if isinstance(event, FirstContent):
+            self.state = State.COMMITTED
+        if self.state not in row.leads_to:
+            raise IllegalEventError(f"{type(event).__name__} led to {self.state.value}, which its row does not allow")
+        return action
+
+    @property
+    def attempts_used(self) -> int:
+        """How many attempts count against `max_attempts`."""
+        return self._allowance.attempts
+
+    # Seeking for the first attempt: tier by tier, at once or in the queue of its first candidate.
+
+    def _open_next_tier(self) -> Action:
+        tiers = len(self.plan.alias.tiers)
+        while self._tier + 1 < tiers:
+            self._tier += 1
+            members = self.plan.tier_members(self._tier)
+            if not members:
+                continue
+            rejected = self.plan.candidates[members[0]].rejected
+            if rejected is not None:
+                self.refusals[members[0]] = rejected
+                return self._end()
+            open_ = tuple(Move(index) for index in members if self.plan.candidates[index].rejected is None)
+            return self._try_now(open_)
+        return self._end()
+
+    def _on_started(self, _: Started) -> Action:
+        return self._open_next_tier()
+
+    def _try_now(self, moves: tuple[Move, ...]) -> TryNow:
+        self._moves = moves
+        return TryNow(moves)
+
+    def _on_none_free(self, event: NoneFree) -> Action:
+        for move, refusal in zip(self._moves, event.refusals, strict=True):
+            self._note_refusal(move, refusal)
+        if self._after is None:
+            first = self._moves[0]
+            self._moves = ()
+            return Queue(first)
+        return self._go_back()
+
+    def _on_refused(self, event: Refused) -> Action:
+        if self._after is None:
+            self._note_refusal(Move(self.plan.tier_members(self._tier)[0]), event.refusal)
+            return self._open_next_tier()
+        self._note_refusal(self._moves[0], event.refusal)
+        return self._wait_for(self._moves[1:])
+
+    def _note_refusal(self, move: Move, refusal: Refusal) -> None:
+        self.refusals[move.candidate] = refusal
+
+    # An attempt.
+
+    def _on_granted(self, event: Granted) -> Action:
+        index, key_id = event.candidate, event.key_id
+        tried = self.history[index].tried_keys
+        free_walk = any(move.candidate == index and move.walk for move in self._moves) and key_id not in tried
+        if not tried:
+            why = Why.FIRST if index == 0 else Why.FAILOVER
+        else:
+            why = Why.RETRY if key_id in tried else Why.KEY_WALK
+        self._allowance.spend(walk=free_walk)
+        tried.append(key_id)
+        self.at = index
+        self._moves = ()
+        return Dispatch(self._allowance.attempts + self._allowance.key_walks, index, key_id, why)
+
+    def _on_first_content(self, _: FirstContent) -> Action:
+        return GoOn()
+
+    def _on_completed(self, _: Completed) -> Action:
+        return Finish()
+
+    def _on_failed(self, event: AttemptFailed) -> Action:
+        failure = event.failure
+        self._note_failure(failure)
+        self._after = failure
+        moves = immediate_moves(self.plan, self.history, self.at, failure)
+        self._immediate = tuple(move for move in moves if self._may(move))
+        if self._immediate:
+            return self._try_now(self._immediate)
+        return self._go_back()
+
+    def _on_broken(self, event: AttemptFailed) -> Action:
+        self._note_failure(event.failure)
+        return Fail(Reason.STREAM_BROKEN, failure=event.failure, broken=event.failure)
+
+    def _note_failure(self, failure: Failure) -> None:
+        self.history[self.at].failures.append(failure)
+        if self._first_failed < 0:
+            self._first_failed = self.at
+
+    # After a failure, when nothing could take over at once: back to the same target, or a wait.
+
+    def _may(self, move: Move, wait_s: float = 0.0) -> bool:
+        """Ask whether this attempt may be made at all, and record a no."""
+        refused = self._allowance.refuses(walk=move.walk, now=self._clock(), wait_s=wait_s)
+        if refused is not None:
+            self.not_made.append(f"{self.plan.candidates[move.candidate].target}: {refused}")
+        return refused is None
+
+    def _go_back(self) -> Action:
+        failure = self._last_failure()
+        move = return_move(self.plan, self.history, self.at, failure)
+        if move is not None:
+            past = self.history[move.candidate]
+            asked = past.failures[-1].retry_after_s
+            seconds = backoff_s(len(past.failures), asked, self._rng)
+            if self._may(move, seconds):
+                self._moves = (move,)
+                return Backoff(seconds)
+            # Its turn will not come: what may be waited for has to fit without it.
+        waits = waiting_moves(self.plan, self.history, self.at, failure, self._immediate)
+        return self._wait_for(tuple(wait for wait in waits if self._may(wait)))
+
+    def _on_woke(self, _: Woke) -> Action:
+        # Its failure has been slept off; from here it waits its turn like anybody.
+        move = self._moves[0]
+        return Queue(move)
+
+    def _wait_for(self, moves: tuple[Move, ...]) -> Action:
+        if not moves:
+            return self._end()
+        self._moves = moves
+        return Queue(moves[0])
+
+    # The end.
+
+    def _last_failure(self) -> Failure:
+        if self._after is None:
+            raise IllegalEventError("a move back without a failure")
+        return self._after
+
+    def _end(self) -> Fail:
+        """Tell the failure of the first candidate that was dispatched; if none was, the first candidate's refusal."""
+        if self._first_failed >= 0:
+            failure = self.history[self._first_failed].failures[-1]
+            refusal = self.refusals.get(self._first_failed)
+            return Fail(reason_of(failure.failure_class), failure=failure, refusal=refusal)
+        refusal = self.refusals[min(self.refusals)]
+        return Fail(refusal.reason, refusal=refusal)
+
+    def _on_stopped(self, event: Stopped) -> Action:
+        return Fail(event.reason)
+
+    def _on_stopped_committed(self, event: Stopped) -> Action:
+        broken = Failure(STOPPED_CLASS[event.reason], STOPPED_TEXT[event.reason])
+        return Fail(event.reason, broken=broken)
+
+    def __repr__(self) -> str:
+        """Show the state and what was tried."""
+        tried = [
+            f"{candidate.target}:{','.join(past.tried_keys)}"
+            for candidate, past in zip(self.plan.candidates, self.history, strict=True)
+            if past.tried_keys
+        ]
+        return f"Machine({self.state.value}, tried=[{'; '.join(tried)}], attempts={self._allowance.attempts})"

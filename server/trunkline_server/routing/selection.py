@@ -1,0 +1,138 @@
+"""From a request's needs to its plan: the ordered candidates, each with the reason it was kept or left out.
+
+Hard filters look at what the request needs; the soft filter looks at whether any key could serve, even after waiting.
+Circuits, prices, windows and regions join them with the issues that build those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trunkline_server.routing.aliases import Alias, AliasTarget, Policy
+from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.types import Reason, Refusal, TargetId
+
+Blockage = Callable[[TargetId], Refusal | None]
+"""Asked for a target: why no key of its pool can serve it now; None if one can, or could after a wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request needs from whoever serves it."""
+
+    capabilities: frozenset[str] = frozenset()
+    """`tools`, `vision`, `json_schema`, `reasoning`; a model whose capabilities are unknown is not filtered."""
+    only_providers: frozenset[str] = frozenset()
+    """Providers named by a file id or a provider's own tool: nobody else can serve. More than one: nobody can."""
+    excluded: frozenset[str] = frozenset()
+    """`provider/model` names and provider names."""
+    allow_fallback: bool = True
+
+
+NO_DEMAND = Demand()
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One target of a plan."""
+
+    target: TargetId
+    tier: int
+    member: AliasTarget
+    rejected: Refusal | None = None
+    """All keys were rejected and the alias says to fail fast: reaching this candidate fails, without an attempt."""
+
+
+@dataclass(frozen=True, slots=True)
+class Removed:
+    """A target that was left out: by which constraint, and in words."""
+
+    target: TargetId
+    tier: int
+    constraint: str
+    detail: str
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The ordered candidates for one request."""
+
+    alias: Alias
+    candidates: tuple[Candidate, ...]
+    removed: tuple[Removed, ...] = field(default=())
+
+    def tier_members(self, tier: int) -> tuple[int, ...]:
+        """Return the indices of the candidates of one tier, in order."""
+        return tuple(index for index, candidate in enumerate(self.candidates) if candidate.tier == tier)
+
+
+class NoEligibleTargetError(Exception):
+    """Nobody is left to serve the request; `removed` tells why, target by target."""
+
+    def __init__(self, removed: tuple[Removed, ...]) -> None:
+        super().__init__("no eligible target")
+        self.removed = removed
+
+    @property
+    def key_refusal(self) -> Refusal | None:
+        """The first key-pool refusal, if keys alone stand in the way of a target that fits the request."""
+        return next((entry.refusal for entry in self.removed if entry.refusal is not None), None)
+
+
+def make_plan(alias: Alias, demand: Demand, blockage: Blockage, *, advance: bool = True) -> Plan:
+    """Filter and order an alias's targets; raise NoEligibleTargetError if none is left.
+
+    `advance=False` looks without taking a turn (Explain).
+    """
+    kept: list[Candidate] = []
+    removed: list[Removed] = []
+    for number, tier in enumerate(alias.tiers):
+        eligible: list[int] = []
+        refusals: dict[int, Refusal] = {}
+        for index, member in enumerate(tier.members):
+            out = _hard_filter(member, number, demand) or _key_filter(member, number, alias, blockage)
+            if isinstance(out, Removed):
+                removed.append(out)
+                continue
+            eligible.append(index)
+            if out is not None:
+                refusals[index] = out
+        for index in tier.turn.order(eligible, advance=advance):
+            member = tier.members[index]
+            kept.append(Candidate(member.target, number, member, refusals.get(index)))
+    if not kept:
+        raise NoEligibleTargetError(tuple(removed))
+    return Plan(alias, tuple(kept), tuple(removed))
+
+
+def _hard_filter(member: AliasTarget, tier: int, demand: Demand) -> Removed | None:
+    """Return why what the request needs rules this target out."""
+    target = member.target
+    if tier and not demand.allow_fallback:
+        return Removed(target, tier, "allow_fallback", "the request allows no fallback tier")
+    if demand.excluded and (target.provider in demand.excluded or str(target) in demand.excluded):
+        return Removed(target, tier, "exclude_targets", "excluded by the request")
+    if demand.only_providers and demand.only_providers != {target.provider}:
+        needed = ", ".join(sorted(demand.only_providers))
+        return Removed(target, tier, "provider", f"the request has parts that only {needed} can read")
+    known = member.facts.capabilities
+    if known is not None and not demand.capabilities <= known:
+        lacking = ", ".join(sorted(demand.capabilities - known))
+        return Removed(target, tier, "capability", f"the model lacks: {lacking}")
+    return None
+
+
+def _key_filter(member: AliasTarget, tier: int, alias: Alias, blockage: Blockage) -> Removed | Refusal | None:
+    """Return why no key could serve this target even after waiting; a bare refusal keeps it in the plan.
+
+    Keys that all stand rejected do not remove a target whose alias fails fast: the target stays and refuses, each
+    time alike, until a key is due to be probed.
+    """
+    refusal = blockage(member.target)
+    if refusal is None or refusal.reason is Reason.RATE_LIMITED:
+        return None
+    if refusal.failure_class is FailureClass.KEY_REJECTED and alias.policy.on_key_rejected is Policy.FAIL:
+        return refusal
+    return Removed(member.target, tier, "keys", refusal.message, refusal)
