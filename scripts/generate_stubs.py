@@ -21,6 +21,7 @@ from google.protobuf import descriptor_pb2
 ROOT = Path(__file__).resolve().parent.parent
 PROTOS = ROOT / "protos"
 PACKAGE = Path("trunkline/v1")
+PACKAGE_NAME = "trunkline.v1"
 OUT = ROOT / "clients/python" / PACKAGE
 # The tools whose version shows in the generated code. A newer one would force callers to newer runtimes.
 GENERATORS = ("grpcio-tools", "mypy-protobuf")
@@ -65,7 +66,7 @@ def describe(out: Path, files: list[str]) -> list[descriptor_pb2.FileDescriptorP
 def import_lines(module: str, names: list[str], indent: str = "") -> list[str]:
     """Return the lines of one `from … import (…)`."""
     return [
-        f"{indent}from {PACKAGE.as_posix().replace('/', '.')}.{module} import (",
+        f"{indent}from {PACKAGE_NAME}.{module} import (",
         *(f"{indent}    {name}," for name in sorted(names)),
         f"{indent})",
     ]
@@ -86,6 +87,8 @@ def init_source(files: list[descriptor_pb2.FileDescriptorProto]) -> str:
             exported += names
         services = [service.name for service in file.service]
         if services:
+            # The gRPC code does not import the service's own descriptor, which reflection needs.
+            imports.append(f"from {PACKAGE_NAME} import {stem}_pb2 as _{stem}_pb2")
             grpc_names = [
                 name
                 for service in services

@@ -3,6 +3,7 @@
 
 from typing import TYPE_CHECKING
 
+from trunkline.v1 import completion_service_pb2 as _completion_service_pb2
 from trunkline.v1.completion_service_pb2_grpc import (
     CompletionServiceServicer,
     CompletionServiceStub,
