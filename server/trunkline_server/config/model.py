@@ -36,6 +36,13 @@ class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
+def may_use(model: str, models: tuple[str, ...], block_models: tuple[str, ...]) -> bool:
+    """Tell whether a key with these lists may be used for the upstream model `model`; the block list wins."""
+    if "*" in block_models or model in block_models:
+        return False
+    return "*" in models or model in models
+
+
 class KeySettings(_Settings):
     """One credential of a provider's pool."""
 
@@ -56,9 +63,7 @@ class KeySettings(_Settings):
 
     def serves(self, model: str) -> bool:
         """Tell whether this key may be used for the upstream model `model`."""
-        if "*" in self.block_models or model in self.block_models:
-            return False
-        return "*" in self.models or model in self.models
+        return may_use(model, self.models, self.block_models)
 
 
 class GateSettings(_Settings):

@@ -1,0 +1,84 @@
+"""What of the routes file's documented names is built: one table.
+
+A name under `later` is known and refused as ``not built yet``; to build it, give it a field in `model` and move
+it to `built`. A name that stands nowhere here is unknown. `*` is any name, `[]` any entry of a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """The documented names of one place."""
+
+    built: tuple[str, ...]
+    later: tuple[str, ...]
+
+    @property
+    def known(self) -> tuple[str, ...]:
+        """Both kinds."""
+        return self.built + self.later
+
+
+def _names(built: str, *, later: str = "") -> Names:
+    return Names(tuple(built.split()), tuple(later.split()))
+
+
+SETTINGS: Final[Mapping[str, Names]] = {
+    "": _names("version providers models aliases callers server", later="admins"),
+    "providers.*": _names(
+        "protocol base_url keys gate timeouts transport allow_plaintext",
+        later="preset circuit retry_budget",
+    ),
+    "providers.*.keys[]": _names(
+        "id secret weight models block_models",
+        later="requests_per_minute tokens_per_minute max_in_flight quota_group burst_s",
+    ),
+    "providers.*.gate": _names("max_in_flight queue max_wait_s", later="adaptive dispatches_per_s burst"),
+    "providers.*.timeouts": _names("connect_s first_token_s stall_s response_s"),
+    "models.*": _names(
+        "context_tokens max_output_tokens input_usd_per_million output_usd_per_million capabilities"
+        " first_token_s stall_s response_s",
+        later="regions",
+    ),
+    "aliases.*": _names(
+        "tiers on_break on_key_rejected on_content_filtered max_attempts default_deadline_s",
+        later="allow_prompted_continuation hedge max_cost_usd max_first_token_s",
+    ),
+    "aliases.*.tiers[]": _names("strategy targets"),
+    "aliases.*.tiers[].targets[]": _names("target weight variant"),
+    "callers[]": _names(
+        "id token_sha256 aliases models provider_options",
+        later="mtls_san requests_per_minute tokens_per_minute max_in_flight budget_usd_per_day criticality",
+    ),
+    "server": _names(
+        "write_timeout_s deadline_reserve_s default_deadline_s max_deadline_s",
+        later="detach_s",
+    ),
+}
+"""Names of settings, by the place where they stand."""
+
+VALUES: Final[Mapping[str, Names]] = {
+    "providers.*.protocol": _names("openai", later="anthropic gemini bedrock azure_openai cohere"),
+    "providers.*.transport": _names("aiohttp httpx"),
+    "aliases.*.tiers[].strategy": _names("weighted", later="least_loaded lowest_cost lowest_latency"),
+    "aliases.*.on_break": _names("FAIL", later="RESTART CONTINUE"),
+    "aliases.*.on_key_rejected": _names("fail next_target"),
+    "aliases.*.on_content_filtered": _names("fail next_target"),
+}
+"""Values of settings that choose one of several words."""
+
+STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
+    "providers.*.preset": ("protocol", "base_url"),
+    "callers[].mtls_san": ("token_sha256",),
+}
+"""Settings that replace others: whoever gives them is not told that the others are missing."""
+
+CAPABILITIES: Final = frozenset(
+    {"tools", "vision", "json_schema", "json_object", "reasoning", "prefill", "logprobs", "audio", "documents"}
+)
+"""Capabilities that routing asks for; another one is kept, with a warning, since it may be a misspelling."""
