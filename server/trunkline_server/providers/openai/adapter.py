@@ -1,0 +1,51 @@
+"""The OpenAI chat-completions protocol behind the interface of all protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+from trunkline_server.chat.answer import Answer
+from trunkline_server.chat.request import ChatRequest
+from trunkline_server.providers.base import OptionFinding, WireCall
+from trunkline_server.providers.openai.classify import classify_response
+from trunkline_server.providers.openai.decode import decode_answer
+from trunkline_server.providers.openai.encode import encode_call
+from trunkline_server.providers.openai.options import check_options
+from trunkline_server.providers.openai.stream import OpenAIStreamDecoder
+from trunkline_server.routing.failures import Failure
+
+
+class OpenAIAdapter:
+    """Chat completions, unary and streamed. Without state: one instance serves any number of calls at once."""
+
+    max_tokens_field: ClassVar[str] = "max_completion_tokens"
+    """The body's name for the output limit; compatible servers that know only `max_tokens` get a subclass."""
+
+    def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
+        """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.
+
+        `model`, `messages`, `stream`, `stream_options` and `n` are refused even if `allowed` names them: another
+        value would break routing, decoding or accounting.
+        """
+        return check_options(options, allowed)
+
+    def encode(self, request: ChatRequest, provider: str, model: str, *, stream: bool) -> WireCall:
+        """Write the call; options of the request must have passed `check_options`."""
+        return encode_call(request, provider, model, stream=stream, max_tokens_field=self.max_tokens_field)
+
+    def auth_headers(self, secret: str) -> Mapping[str, str]:
+        """Return the bearer token's header."""
+        return {"authorization": f"Bearer {secret}"}
+
+    def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  the interface has it for protocols with meaningful 2xx codes
+        """Read a whole 2xx answer; raise AttemptError if it is none."""
+        return decode_answer(headers, body)
+
+    def stream_decoder(self, request: ChatRequest) -> OpenAIStreamDecoder:  # noqa: ARG002  nothing of the request changes how this protocol's answer is read
+        """Return a fresh decoder for one streamed 2xx response."""
+        return OpenAIStreamDecoder()
+
+    def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+        """Classify a response that is not 2xx; header names are in lower case."""
+        return classify_response(status, headers, body)

@@ -1,0 +1,151 @@
+"""The conversation as chat-completions messages.
+
+One neutral message may become several: a tool's result is a message of its own here. Results of a message come
+first, because the provider wants them right behind the turn that asked for them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from trunkline_server.chat.answer import Warning_
+from trunkline_server.chat.message import (
+    MediaPart,
+    Message,
+    Part,
+    RefusalPart,
+    Role,
+    TextPart,
+    ThinkingPart,
+    ToolCallPart,
+    ToolResultPart,
+)
+from trunkline_server.providers.openai.media import media_item
+
+ERROR_MARK: Final = "Error: "
+"""Stands before the text of a tool result that is an error: the protocol has no field for it."""
+
+_ROLES: Final = {role: role.value for role in Role}
+
+
+def unsupported(field: str, what: str = "this field") -> Warning_:
+    """Return the warning for something that was left out because chat completions has no place for it."""
+    return Warning_("UNSUPPORTED_FIELD", field, f"left out: {what} cannot be sent by the chat-completions protocol")
+
+
+def encode_messages(messages: tuple[Message, ...], warnings: list[Warning_]) -> list[dict[str, Any]]:
+    """Return the wire's messages; what had to be left out is added to `warnings`."""
+    encoded: list[dict[str, Any]] = []
+    for number, message in enumerate(messages):
+        parts = message.parts
+        if len(parts) == 1 and message.name is None and message.role is not Role.TOOL:
+            part = parts[0]
+            if type(part) is TextPart:  # most messages
+                encoded.append({"role": _ROLES[message.role], "content": part.text})
+                continue
+        _encode_message(message, f"messages[{number}]", encoded, warnings)
+    return encoded
+
+
+def _encode_message(message: Message, path: str, encoded: list[dict[str, Any]], warnings: list[Warning_]) -> None:
+    results = 0
+    for number, part in enumerate(message.parts):
+        if isinstance(part, ToolResultPart):
+            encoded.append(_tool_message(part, f"{path}.parts[{number}]", warnings))
+            results += 1
+    if results and results == len(message.parts):
+        if message.name is not None:
+            warnings.append(unsupported(f"{path}.name"))
+        return
+    if message.role is Role.ASSISTANT:
+        turn = _assistant(message, path, warnings)
+    elif message.role is Role.TOOL:
+        for number, part in enumerate(message.parts):
+            if not isinstance(part, ToolResultPart | ThinkingPart):
+                warnings.append(unsupported(f"{path}.parts[{number}]", "a tool message's part outside a result"))
+        return
+    else:
+        turn = _turn(message, path, warnings)
+    if message.name is not None:
+        turn["name"] = message.name
+    encoded.append(turn)
+
+
+def _turn(message: Message, path: str, warnings: list[Warning_]) -> dict[str, Any]:
+    """Return a message of the user, the system or the developer."""
+    items: list[dict[str, Any]] = []
+    for number, part in enumerate(message.parts):
+        if isinstance(part, TextPart):
+            items.append({"type": "text", "text": part.text})
+            continue
+        item = media_item(part) if isinstance(part, MediaPart) and message.role is Role.USER else None
+        if item is not None:
+            items.append(item)
+        elif not isinstance(part, ThinkingPart | ToolResultPart):
+            warnings.append(unsupported(f"{path}.parts[{number}]", _what(part, message.role)))
+    return {"role": _ROLES[message.role], "content": _content(items)}
+
+
+def _assistant(message: Message, path: str, warnings: list[Warning_]) -> dict[str, Any]:
+    items: list[dict[str, Any]] = []
+    calls: list[dict[str, Any]] = []
+    refusals: list[str] = []
+    for number, part in enumerate(message.parts):
+        if isinstance(part, TextPart):
+            items.append({"type": "text", "text": part.text})
+        elif isinstance(part, ToolCallPart):
+            function = {"name": part.name, "arguments": part.arguments_json}
+            calls.append({"id": part.id, "type": "function", "function": function})
+        elif isinstance(part, RefusalPart):
+            refusals.append(part.text)
+        elif isinstance(part, MediaPart):
+            warnings.append(unsupported(f"{path}.parts[{number}]", _what(part, message.role)))
+    turn: dict[str, Any] = {"role": "assistant"}
+    turn["content"] = None if not items and (calls or refusals) else _content(items)
+    if refusals:
+        turn["refusal"] = "".join(refusals)
+    if calls:
+        turn["tool_calls"] = calls
+    return turn
+
+
+def _tool_message(result: ToolResultPart, path: str, warnings: list[Warning_]) -> dict[str, Any]:
+    items = [{"type": "text", "text": text} for text in _result_texts(result, path, warnings)]
+    content = _content(items)
+    if result.is_error:
+        if isinstance(content, str):
+            content = ERROR_MARK + content
+        else:
+            content.insert(0, {"type": "text", "text": ERROR_MARK})
+    return {"role": "tool", "tool_call_id": result.tool_call_id, "content": content}
+
+
+def _result_texts(result: ToolResultPart, path: str, warnings: list[Warning_]) -> list[str]:
+    """Return the texts of a result, those of results inside it included."""
+    texts: list[str] = []
+    for number, part in enumerate(result.parts):
+        inner = f"{path}.tool_result.parts[{number}]"
+        if isinstance(part, TextPart | RefusalPart):
+            texts.append(part.text)
+        elif isinstance(part, ToolResultPart):
+            texts.extend(_result_texts(part, inner, warnings))
+        elif not isinstance(part, ThinkingPart):
+            warnings.append(unsupported(inner, f"{_what(part, None)} in a tool result"))
+    return texts
+
+
+def _content(items: list[dict[str, Any]]) -> str | list[dict[str, Any]]:
+    """Return a plain string for a single text, which every compatible server takes, else the list of items."""
+    if not items:
+        return ""
+    if len(items) == 1 and items[0]["type"] == "text":
+        return str(items[0]["text"])
+    return items
+
+
+def _what(part: Part, role: Role | None) -> str:
+    kind = {MediaPart: "media", ToolCallPart: "a tool call", RefusalPart: "a refusal"}.get(type(part), "this part")
+    if isinstance(part, MediaPart) and role is Role.USER:
+        source = "uri" if part.uri is not None else "data"
+        return f"media of type {part.mime_type or '(none)'} given as {source}"
+    return kind if role is None else f"{kind} in a message of role {role.value}"

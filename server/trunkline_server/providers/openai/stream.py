@@ -1,0 +1,234 @@
+"""The answer as it comes: bytes of server-sent events in, neutral deltas out.
+
+The parts of an answer are numbered in the order in which they appear: one for the text, one for the reasoning, one
+for a refusal, and one for each tool call, just as the whole answer has them. What a chunk brings after the finish
+reason is ignored, but for the usage: the protocol promises nothing else there.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trunkline_server.chat.answer import (
+    Delta,
+    Finished,
+    FinishReason,
+    RefusalDelta,
+    TextDelta,
+    ThinkingDelta,
+    TokenLogprob,
+    Usage,
+)
+from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.openai.classify import classify_event, filtered_error, protocol_error
+from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
+from trunkline_server.providers.openai.toolcalls import ToolCallAssembly
+from trunkline_server.providers.openai.wire import (
+    DECODING_ERRORS,
+    Chunk,
+    ChunkChoice,
+    ChunkDelta,
+    ContentItem,
+    LogprobsWire,
+    ToolCallWire,
+    UsageWire,
+    decode_any,
+    decode_chunk,
+    holds_error,
+    shown_reasoning,
+    thinking_text,
+)
+from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.routing.failures import Failure, FailureClass
+
+_DONE: Final = b"[DONE]"
+_NO_ERROR: Final = Chunk().error
+"""The one object that stands for a missing `error`: comparing it spares each chunk a look inside."""
+_NO_LOGPROBS: Final[tuple[TokenLogprob, ...]] = ()
+
+
+class OpenAIStreamDecoder:
+    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+
+    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
+    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
+    """
+
+    __slots__ = ("_answer_id", "_calls", "_done", "_failure", "_finished", "_parts", "_refusal_part", "_seen", "_sse",
+                 "_text_part", "_thinking_part", "_usage")  # fmt: skip
+
+    def __init__(self) -> None:
+        self._sse = SseDecoder()
+        self._calls = ToolCallAssembly(self._new_part)
+        self._parts = 0
+        self._text_part = -1
+        self._thinking_part = -1
+        self._refusal_part = -1
+        self._answer_id = ""
+        self._seen = False
+        self._done = False
+        self._usage: UsageWire | None = None
+        self._finished: Finished | None = None
+        self._failure: Failure | None = None
+
+    @property
+    def finished(self) -> Finished | None:
+        """The finish reason, once it came."""
+        return self._finished
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted so far; some count in each chunk, and the last count holds."""
+        return usage_of(self._usage)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
+        return self._failure
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        deltas: list[Delta] = []
+        try:
+            for event in self._sse.feed(chunk):
+                self._event(event, deltas)
+        except EventTooLargeError as error:
+            self._fail(protocol_error(str(error)), deltas)
+        except AttemptError as error:
+            self._fail(error, deltas)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        self._sse.close()
+        if self._finished is not None:
+            return []
+        if not self._seen:
+            raise protocol_error("a stream without a single event")
+        if self._done and not self._parts:
+            raise protocol_error("neither content nor a finish reason")
+        raise AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
+
+    def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
+        self._failure = error.failure
+        if not deltas:
+            raise error
+
+    def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
+        data, name = event
+        if self._done:
+            return
+        if data == _DONE:
+            self._done = self._seen = True
+            return
+        try:
+            chunk = decode_chunk(data)
+        except DECODING_ERRORS as error:
+            raise _garbage(event) from error
+        if chunk.error is not _NO_ERROR and holds_error(chunk.error):
+            raise AttemptError(classify_event(decode_any(chunk.error)))
+        if name == "error":
+            raise AttemptError(classify_event(decode_any(data)))
+        self._seen = True
+        if chunk.usage is not None:
+            self._usage = chunk.usage
+        if chunk.choices and self._finished is None:
+            self._choices(chunk, chunk.choices, deltas)
+
+    def _choices(self, chunk: Chunk, choices: list[ChunkChoice], deltas: list[Delta]) -> None:
+        """Take the first choice; we ask for one only, and Azure's first chunk has none."""
+        for choice in choices:
+            if choice.index:
+                continue
+            if choice.delta is not None:
+                if chunk.id:
+                    self._answer_id = chunk.id
+                self._delta(choice, choice.delta, deltas)
+            native = choice.finish_reason
+            if native is not None and is_reason(native):
+                self._finish(native, deltas)
+            return
+
+    def _delta(self, choice: ChunkChoice, delta: ChunkDelta, deltas: list[Delta]) -> None:
+        logprobs = refusal_logprobs = _NO_LOGPROBS
+        if choice.logprobs is not None:
+            logprobs, refusal_logprobs = _logprobs(choice.logprobs)
+        if delta.reasoning_content is not None or delta.reasoning is not None:
+            self._thinking(shown_reasoning(delta.reasoning_content, delta.reasoning), deltas)
+        content = delta.content
+        if type(content) is list:
+            self._items(content, deltas)
+            content = ""
+        if content or logprobs:
+            # Half a character has a token with bytes, and no text yet.
+            if self._text_part < 0:
+                self._text_part = self._new_part()
+            deltas.append(TextDelta(self._text_part, content or "", logprobs))  # type: ignore[arg-type]  # no list now
+        if delta.refusal or refusal_logprobs:
+            self._refusal(delta.refusal or "", refusal_logprobs, deltas)
+        if delta.tool_calls:
+            self._tool_calls(delta.tool_calls, deltas)
+        if delta.function_call is not None:
+            # The old form of the protocol: one call, without an id.
+            self._tool_calls([ToolCallWire(index=0, function=delta.function_call)], deltas)
+
+    def _items(self, items: list[ContentItem], deltas: list[Delta]) -> None:
+        for item in items:
+            if item.text:
+                if self._text_part < 0:
+                    self._text_part = self._new_part()
+                deltas.append(TextDelta(self._text_part, item.text))
+            self._thinking(thinking_text(item.thinking), deltas)
+            if item.refusal:
+                self._refusal(item.refusal, (), deltas)
+
+    def _thinking(self, text: str, deltas: list[Delta]) -> None:
+        if not text:
+            return
+        if self._thinking_part < 0:
+            self._thinking_part = self._new_part()
+        deltas.append(ThinkingDelta(self._thinking_part, text))
+
+    def _refusal(self, text: str, logprobs: tuple[TokenLogprob, ...], deltas: list[Delta]) -> None:
+        if self._refusal_part < 0:
+            self._refusal_part = self._new_part()
+        deltas.append(RefusalDelta(self._refusal_part, text, logprobs))
+
+    def _tool_calls(self, pieces: list[ToolCallWire], deltas: list[Delta]) -> None:
+        for piece in pieces:
+            self._calls.add(piece, self._answer_id, deltas)
+
+    def _finish(self, native: str, deltas: list[Delta]) -> None:
+        only_refused = self._refusal_part >= 0 and self._text_part < 0
+        end = finished(native, called=bool(self._calls), only_refused=only_refused)
+        if end.reason is FinishReason.CONTENT_FILTER and not self._parts:
+            raise filtered_error(native)
+        self._calls.finish(deltas, whole=end.reason in WHOLE)
+        self._finished = end
+
+    def _new_part(self) -> int:
+        part = self._parts
+        self._parts += 1
+        return part
+
+
+def _logprobs(wire: LogprobsWire) -> tuple[tuple[TokenLogprob, ...], tuple[TokenLogprob, ...]]:
+    """Return the log-probabilities of the text and of the refusal."""
+    try:
+        return token_logprobs(wire.content), token_logprobs(wire.refusal)
+    except ValueError as error:
+        raise protocol_error("a token's bytes are no bytes") from error
+
+
+def _garbage(event: SseEvent) -> AttemptError:
+    """Return the failure for an event that is no chunk: an error in plain words, or not the promised format."""
+    if event.event == "error":
+        try:
+            return AttemptError(classify_event(decode_any(event.data)))
+        except DECODING_ERRORS:
+            return AttemptError(classify_event(event.data.decode("utf-8", "replace")))
+    return protocol_error("an event that is no chunk of a chat completion")
