@@ -6,7 +6,7 @@ answers and classified failures. It never sends, waits or retries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,11 +16,15 @@ from trunkline_server.routing.failures import Failure
 
 
 class AttemptError(Exception):
-    """An attempt failed; `failure` says how, already classified."""
+    """An attempt failed; `failure` says how, already classified.
 
-    def __init__(self, failure: Failure) -> None:
+    `deltas` came in the same piece of the stream, in front of the failure: they were said and count.
+    """
+
+    def __init__(self, failure: Failure, deltas: Sequence[Delta] = ()) -> None:
         super().__init__(failure.failure_class.value)
         self.failure = failure
+        self.deltas = tuple(deltas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,10 @@ class StreamDecoder(Protocol):
     """Turns the bytes of one streamed response into events, in any chunking. One instance an attempt."""
 
     def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed, maybe none; raise AttemptError for an error event or garbage."""
+        """Return the deltas that `chunk` completed, maybe none.
+
+        Raise AttemptError for an error event or garbage, with the deltas that stood in front of it in this chunk.
+        """
         ...
 
     def close(self) -> list[Delta]:

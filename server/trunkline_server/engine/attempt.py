@@ -1,0 +1,146 @@
+"""One upstream call: sent, read, classified, and closed on every way out.
+
+An attempt holds no slot, asks no key and decides nothing; it turns what a provider does into deltas, an answer, or
+an AttemptError with its class. Cancelling it closes the upstream connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from trunkline_server.chat.answer import Answer, Delta, Finished, Usage
+from trunkline_server.engine.provider import LiveProvider, Timeouts
+from trunkline_server.providers.base import AttemptError, StreamDecoder, WireCall
+from trunkline_server.providers.transport import (
+    MAX_BODY_BYTES,
+    MAX_ERROR_BODY_BYTES,
+    BodyTooLargeError,
+    BrokenBodyError,
+    ConnectError,
+    ProtocolError,
+    UpstreamResponse,
+)
+from trunkline_server.routing.failures import Failure, FailureClass
+
+_OK = range(200, 300)
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatched:
+    """What an attempt is made of."""
+
+    provider: LiveProvider
+    call: WireCall
+    key_id: str
+    timeouts: Timeouts
+
+
+async def ask(sent: Dispatched) -> Answer:
+    """Make the call without a stream and return its answer; raise AttemptError."""
+    response = await _open(sent)
+    try:
+        body = await _read(response, MAX_BODY_BYTES)
+        return sent.provider.adapter.decode_answer(response.status, response.headers, body)
+    finally:
+        response.close()
+
+
+async def _open(sent: Dispatched) -> UpstreamResponse:
+    """Send, and return a response with a 2xx head; anything else is classified and raised."""
+    request = sent.provider.request(sent.call, sent.key_id)
+    try:
+        response = await sent.provider.transport.send(request, connect_timeout_s=sent.timeouts.connect_s)
+    except ConnectError as error:
+        raise AttemptError(Failure(FailureClass.CONNECT, f"no response ({error.phase})")) from error
+    except ProtocolError as error:
+        raise AttemptError(Failure(FailureClass.PROTOCOL, "the response was not HTTP as we know it")) from error
+    if response.status in _OK:
+        return response
+    try:
+        body = await _read_error(response)
+        raise AttemptError(sent.provider.adapter.classify(response.status, response.headers, body))
+    finally:
+        response.close()
+
+
+async def _read(response: UpstreamResponse, max_bytes: int) -> bytes:
+    try:
+        return await response.read(max_bytes)
+    except BrokenBodyError as error:
+        failure = Failure(FailureClass.TRUNCATED, "the body ended early", http_status=response.status)
+        raise AttemptError(failure) from error
+    except BodyTooLargeError as error:
+        failure = Failure(
+            FailureClass.PROTOCOL, f"the body is larger than {error.max_bytes} bytes", http_status=response.status
+        )
+        raise AttemptError(failure) from error
+    except ProtocolError as error:
+        failure = Failure(FailureClass.PROTOCOL, "the body could not be decoded", http_status=response.status)
+        raise AttemptError(failure) from error
+
+
+async def _read_error(response: UpstreamResponse) -> bytes:
+    """Read an error's body as far as it comes: its status alone can classify it."""
+    try:
+        return await response.read(MAX_ERROR_BODY_BYTES)
+    except (BrokenBodyError, BodyTooLargeError, ProtocolError):
+        return b""
+
+
+class OpenStream:
+    """A streamed attempt under way. `open` it, iterate over `batches`, and `close` it on every way out."""
+
+    __slots__ = ("_decoder", "_response", "_sent")
+
+    def __init__(self, sent: Dispatched, decoder: StreamDecoder) -> None:
+        self._sent = sent
+        self._decoder = decoder
+        self._response: UpstreamResponse | None = None
+
+    @property
+    def finished(self) -> Finished | None:
+        """The terminal event, once it came."""
+        return self._decoder.finished
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted so far."""
+        return self._decoder.usage
+
+    async def open(self) -> None:
+        """Send, and wait for a 2xx head; raise AttemptError."""
+        self._response = await _open(self._sent)
+
+    async def batches(self) -> AsyncIterator[list[Delta]]:
+        """Yield the deltas of each piece that came, maybe none of them content; raise AttemptError when it breaks.
+
+        Deltas that came in front of a failure are yielded before it is raised.
+        """
+        response = self._response
+        if response is None:
+            raise RuntimeError("batches() before open()")
+        decoder = self._decoder
+        try:
+            async for chunk in response.chunks():
+                yield decoder.feed(chunk)
+            yield decoder.close()
+        except AttemptError as error:
+            if error.deltas:
+                yield list(error.deltas)
+            raise
+        except BrokenBodyError as error:
+            if decoder.finished is not None:
+                return
+            failure = Failure(
+                FailureClass.TRUNCATED, "the stream was cut before its terminal event", http_status=response.status
+            )
+            raise AttemptError(failure) from error
+        except ProtocolError as error:
+            failure = Failure(FailureClass.PROTOCOL, "the stream could not be decoded", http_status=response.status)
+            raise AttemptError(failure) from error
+
+    def close(self) -> None:
+        """Let go of the connection: given back if the stream was read to its end, closed at once if not."""
+        if self._response is not None:
+            self._response.close()

@@ -1,0 +1,45 @@
+"""What a request needs from whoever serves it, read off the request once."""
+
+from __future__ import annotations
+
+from trunkline_server.chat.message import MediaPart, Part, ToolResultPart
+from trunkline_server.chat.request import ChatRequest, FunctionTool, JsonSchemaOutput, ProviderTool
+from trunkline_server.routing.selection import NO_DEMAND, Demand
+
+TOOLS = "tools"
+VISION = "vision"
+JSON_SCHEMA = "json_schema"
+REASONING = "reasoning"
+
+
+def demand_of(request: ChatRequest) -> Demand:
+    """Return the capabilities and providers that the request cannot do without, and its exclusions."""
+    capabilities: set[str] = set()
+    only: set[str] = set()
+    for tool in request.tools:
+        if isinstance(tool, ProviderTool):
+            only.add(tool.provider)
+        elif isinstance(tool, FunctionTool):
+            capabilities.add(TOOLS)
+    if isinstance(request.output, JsonSchemaOutput):
+        capabilities.add(JSON_SCHEMA)
+    if request.sampling.asks_reasoning:
+        capabilities.add(REASONING)
+    for message in request.messages:
+        for part in message.parts:
+            _note_media(part, capabilities, only)
+    routing = request.routing
+    if not capabilities and not only and not routing.exclude_targets and routing.allow_fallback:
+        return NO_DEMAND
+    return Demand(frozenset(capabilities), frozenset(only), routing.exclude_targets, routing.allow_fallback)
+
+
+def _note_media(part: Part, capabilities: set[str], only: set[str]) -> None:
+    if isinstance(part, MediaPart):
+        if part.mime_type.startswith("image/"):
+            capabilities.add(VISION)
+        if part.file_id is not None and part.provider is not None:
+            only.add(part.provider)
+    elif isinstance(part, ToolResultPart):
+        for inner in part.parts:
+            _note_media(inner, capabilities, only)
