@@ -1,0 +1,67 @@
+"""Answers, explanations, model lists and frames as the bytes of their messages: what the boundary writes."""
+
+from __future__ import annotations
+
+from trunkline import v1 as pb
+from trunkline_server.engine.frames import CompletedCall, ExplainedCandidate, Explanation, ModelInfo, ModelList
+from trunkline_server.rpc.encode_frames import encode_frame
+from trunkline_server.rpc.encode_message import FINISH_REASON_PB, logprob_pb, message_pb
+from trunkline_server.rpc.encode_route import attempt_pb, route_pb, target_pb, timestamp_pb, usage_pb, warning_pb
+
+__all__ = ["encode_completed", "encode_explanation", "encode_frame", "encode_models"]
+
+
+def encode_completed(call: CompletedCall) -> bytes:
+    """Return the serialized CompleteResponse of a whole answer."""
+    answer = call.answer
+    return pb.CompleteResponse(
+        request_id=call.request_id,
+        message=message_pb(answer.message),
+        finish_reason=FINISH_REASON_PB[answer.finished.reason],
+        native_finish_reason=answer.finished.native_reason,
+        usage=None if answer.usage is None else usage_pb(answer.usage),
+        route=route_pb(call.route),
+        attempts=map(attempt_pb, call.attempts),
+        created=timestamp_pb(call.created_unix_s),
+        logprobs=map(logprob_pb, answer.logprobs),
+        warnings=map(warning_pb, call.warnings),
+    ).SerializeToString()
+
+
+def encode_explanation(explanation: Explanation) -> bytes:
+    """Return the serialized RouteExplanation."""
+    return pb.RouteExplanation(
+        route=route_pb(explanation.route), candidates=map(_candidate_pb, explanation.candidates)
+    ).SerializeToString()
+
+
+def encode_models(models: ModelList) -> bytes:
+    """Return the serialized ListModelsResponse."""
+    return pb.ListModelsResponse(
+        models=map(_model_pb, models.models), route_version=models.route_version
+    ).SerializeToString()
+
+
+def _candidate_pb(candidate: ExplainedCandidate) -> pb.RouteExplanation.Candidate:
+    """Return one candidate of a plan."""
+    return pb.RouteExplanation.Candidate(
+        target=target_pb(candidate.target, region=candidate.region),
+        tier=candidate.tier,
+        order=candidate.order,
+        eligible=candidate.eligible,
+        removed_because=candidate.removed_because,
+    )
+
+
+def _model_pb(model: ModelInfo) -> pb.Model:
+    """Return one alias or model; figures that are not known stay unset."""
+    return pb.Model(
+        name=model.name,
+        is_alias=model.is_alias,
+        targets=map(target_pb, model.targets),
+        capabilities=model.capabilities,
+        context_tokens=model.context_tokens,
+        max_output_tokens=model.max_output_tokens,
+        input_nanousd_per_million=model.input_nanousd_per_million,
+        output_nanousd_per_million=model.output_nanousd_per_million,
+    )

@@ -1,0 +1,131 @@
+"""The details of a status: google.rpc messages and one RouteFailure, as many of their entries as there is room for.
+
+grpc drops trailers above 8 KB at random, so all of them together stay below 4 KB as sent. The details are sent as
+base64, which makes 2.5 KiB of them 3.4 KB; the rest is grpc-message and the small trailers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+
+from trunkline import v1 as pb
+from trunkline_server.engine.frames import CallFailure
+from trunkline_server.routing.types import Reason
+from trunkline_server.rpc.bounded_text import cut_utf8
+from trunkline_server.rpc.codes import code_number
+from trunkline_server.rpc.encode_route import FAILURE_CLASS_PB, attempt_pb, duration_pb
+
+DOMAIN = "trunkline"
+MAX_DETAILS_BYTES = 2560
+"""For the whole serialized google.rpc.Status."""
+OMITTED = "omitted"
+"""The metadata entry that counts what there was no room for."""
+_MAX_METADATA_BYTES = 1024
+_MAX_KEY_BYTES = 64
+_MAX_TEXT_BYTES = 256
+_ENTRY_BYTES = 4
+"""Tag and length of one entry of a repeated field, with room to spare."""
+_DETAIL_BYTES = 64
+"""Type URL, tags and lengths around one detail."""
+
+_QUOTAS = {
+    Reason.RATE_LIMITED: "the provider's rate limit is reached",
+    Reason.UPSTREAM_QUOTA: "the provider's quota or credit is used up",
+}
+
+
+_Entry = TypeVar("_Entry", bound=Message)
+
+
+class _Room:
+    """Hands out the bytes that are left, until one entry does not fit; from then on it only counts."""
+
+    def __init__(self, free_bytes: int) -> None:
+        self._free_bytes = free_bytes
+        self.omitted = 0
+
+    def take(self, size_bytes: int) -> bool:
+        """Return whether there is room for one more entry, and take it."""
+        if self.omitted or size_bytes + _ENTRY_BYTES > self._free_bytes:
+            self.omitted += 1
+            return False
+        self._free_bytes -= size_bytes + _ENTRY_BYTES
+        return True
+
+
+def details_of(failure: CallFailure, *, reason: Reason, message: str, retry_after_s: float | None) -> bytes:
+    """Return the serialized google.rpc.Status; `message` is already cut, and is what grpc-message says."""
+    status = status_pb2.Status(code=code_number(reason), message=message)
+    info, omitted = _error_info(failure, reason)
+    fixed: list[Message] = []
+    if retry_after_s is not None:
+        fixed.append(error_details_pb2.RetryInfo(retry_delay=duration_pb(retry_after_s)))
+    if reason in _QUOTAS:
+        fixed.append(_quota_failure(failure, reason))
+    taken = status.ByteSize() + sum(each.ByteSize() + _DETAIL_BYTES for each in (info, *fixed))
+    room = _Room(MAX_DETAILS_BYTES - taken - 3 * _DETAIL_BYTES)
+    bad_request = error_details_pb2.BadRequest(field_violations=_fitting(_violations(failure), room))
+    route_failure = _route_failure(failure, room)
+    if omitted + room.omitted:
+        info.metadata[OMITTED] = str(omitted + room.omitted)
+    variable: list[Message] = [bad_request] if bad_request.field_violations else []
+    for detail in (info, *fixed, *variable, *route_failure):
+        status.details.add().Pack(detail)
+    details: bytes = status.SerializeToString()
+    return details
+
+
+def _error_info(failure: CallFailure, reason: Reason) -> tuple[error_details_pb2.ErrorInfo, int]:
+    """Return the ErrorInfo with the first metadata that fits, and how much was left out before and here."""
+    omitted = int(failure.metadata.get(OMITTED, "0"))
+    room = _Room(_MAX_METADATA_BYTES)
+    metadata = {}
+    for key, value in failure.metadata.items():
+        if key == OMITTED:
+            continue
+        short_key, short_value = cut_utf8(key, _MAX_KEY_BYTES), cut_utf8(value, _MAX_TEXT_BYTES)
+        if room.take(len(short_key.encode()) + len(short_value.encode()) + _ENTRY_BYTES):
+            metadata[short_key] = short_value
+    info = error_details_pb2.ErrorInfo(reason=reason.value, domain=DOMAIN, metadata=metadata)
+    return info, omitted + room.omitted
+
+
+def _quota_failure(failure: CallFailure, reason: Reason) -> error_details_pb2.QuotaFailure:
+    """Return whose quota it is: the target's whose failure is told. Accounts and keys are not named."""
+    subject = "provider"
+    for attempt in failure.attempts:
+        if attempt.failure is not None and attempt.failure.failure_class is failure.failure_class:
+            subject = cut_utf8(str(attempt.served_by.target), _MAX_KEY_BYTES * 2)
+            break
+    violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=_QUOTAS[reason])
+    return error_details_pb2.QuotaFailure(violations=[violation])
+
+
+def _violations(failure: CallFailure) -> Iterator[error_details_pb2.BadRequest.FieldViolation]:
+    """Yield what is wrong with the request, each bounded."""
+    for each in failure.violations:
+        yield error_details_pb2.BadRequest.FieldViolation(
+            field=cut_utf8(each.path, _MAX_TEXT_BYTES), description=cut_utf8(each.message, _MAX_TEXT_BYTES)
+        )
+
+
+def _route_failure(failure: CallFailure, room: _Room) -> list[pb.RouteFailure]:
+    """Return the RouteFailure, if a provider or a gate had to do with it. Only here stand a provider's own words."""
+    if failure.failure_class is None and not failure.attempts:
+        return []
+    return [
+        pb.RouteFailure(
+            failure_class=FAILURE_CLASS_PB[failure.failure_class],
+            attempts=_fitting((attempt_pb(each, upstream_text=True) for each in failure.attempts), room),
+            last_upstream_http_status=failure.last_http_status or 0,
+        )
+    ]
+
+
+def _fitting(entries: Iterable[_Entry], room: _Room) -> list[_Entry]:
+    """Return the first entries that there is room for."""
+    return [each for each in entries if room.take(each.ByteSize())]
