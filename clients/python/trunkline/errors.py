@@ -72,20 +72,22 @@ def failure_of(error: grpc.RpcError) -> CallFailure:
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         raise TypeError(f"{type(error).__name__} carries no status")
     details = _details(error.trailing_metadata())
-    info = _first(details, error_details_pb2.ErrorInfo)
-    if info is not None and info.domain != DOMAIN:
-        info = None
-    retry = _first(details, error_details_pb2.RetryInfo)
-    bad_request = _first(details, error_details_pb2.BadRequest)
-    violations = bad_request.field_violations if bad_request is not None else ()
+    infos = _all(details, error_details_pb2.ErrorInfo)
+    info = next((info for info in infos if info.domain == DOMAIN), error_details_pb2.ErrorInfo())
+    retry = next(iter(_all(details, error_details_pb2.RetryInfo)), None)
+    bad_requests = _all(details, error_details_pb2.BadRequest)
     return CallFailure(
         code=error.code(),
         message=error.details() or "",
-        reason=info.reason if info is not None else "",
-        metadata=dict(info.metadata) if info is not None else {},
+        reason=info.reason,
+        metadata=dict(info.metadata),
         retry_after_s=retry.retry_delay.ToTimedelta().total_seconds() if retry is not None else None,
-        field_violations=tuple(FieldViolation(v.field, v.description) for v in violations),
-        route_failure=_first(details, RouteFailure),
+        field_violations=tuple(
+            FieldViolation(violation.field, violation.description)
+            for bad_request in bad_requests
+            for violation in bad_request.field_violations
+        ),
+        route_failure=next(iter(_all(details, RouteFailure)), None),
     )
 
 
@@ -100,11 +102,14 @@ def _details(trailers: Iterable[tuple[str, str | bytes]] | None) -> list[AnyMess
     return []
 
 
-def _first(details: list[AnyMessage], kind: type[M]) -> M | None:
-    """Return the first of the details that is of this kind; None if there is none or it is damaged."""
-    message = kind()
-    try:
-        found = any(packed.Unpack(message) for packed in details)
-    except DecodeError:
-        return None
-    return message if found else None
+def _all(details: list[AnyMessage], kind: type[M]) -> list[M]:
+    """Return those of the details that are of this kind; damaged ones are left out."""
+    found: list[M] = []
+    for packed in details:
+        message = kind()
+        try:
+            if packed.Unpack(message):
+                found.append(message)
+        except DecodeError:
+            continue
+    return found
