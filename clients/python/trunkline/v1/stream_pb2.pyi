@@ -344,7 +344,7 @@ class ToolCallDelta(_message.Message):
     ARGUMENTS_JSON_DELTA_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     id: _builtins.str
-    """Ties the call to its result. On each piece."""
+    """Ties the call to its result. On the first piece; later ones are known by their part."""
     name: _builtins.str
     """The function to be called. On the first piece."""
     arguments_json_delta: _builtins.str
