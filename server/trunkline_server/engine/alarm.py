@@ -62,6 +62,11 @@ class Alarm:
             self._fired = cause
             self._task.cancel()
 
+    @property
+    def fired(self) -> Cause | None:
+        """Why it went off, as long as nobody has caught it."""
+        return self._fired
+
     def caught(self) -> Cause | None:
         """Say why the task was cancelled: this alarm's cause, or None if somebody else wants it gone."""
         cause = self._fired

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage
 from trunkline_server.engine.provider import LiveProvider, Timeouts
 from trunkline_server.providers.base import AttemptError, StreamDecoder, WireCall
-from trunkline_server.providers.transport import (
+from trunkline_server.providers.transport.base import (
     MAX_BODY_BYTES,
     MAX_ERROR_BODY_BYTES,
     BodyTooLargeError,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from trunkline_server.engine.admission import Desk
 from trunkline_server.providers.base import Adapter, WireCall
-from trunkline_server.providers.transport import Transport, UpstreamRequest
+from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.routing.aliases import ModelFacts
 from trunkline_server.routing.key_pool import KeyPool
 

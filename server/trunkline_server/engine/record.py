@@ -1,0 +1,73 @@
+"""What one request went through: its attempts as they happen, and the summaries that callers get."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trunkline_server.chat.answer import Usage, Warning_
+from trunkline_server.chat.request import ChatRequest
+from trunkline_server.engine.frames import AttemptSummary, RouteInfo, ServedBy, Skipped
+from trunkline_server.routing.events import Why
+from trunkline_server.routing.failover import Machine
+from trunkline_server.routing.failures import Failure
+
+
+@dataclass(slots=True)
+class AttemptRecord:
+    """One upstream call while it lives. Times in clock seconds."""
+
+    attempt: int
+    served_by: ServedBy
+    why: Why
+    queued_s: float
+    dispatched_at: float
+    first_content_at: float | None = None
+    ended_at: float | None = None
+    failure: Failure | None = None
+    usage: Usage | None = None
+    bytes_emitted: int = 0
+
+    def summary(self, now: float) -> AttemptSummary:
+        """Return the record as callers get it; `now` stands in for the end of an attempt that goes on."""
+        first = None if self.first_content_at is None else self.first_content_at - self.dispatched_at
+        return AttemptSummary(
+            self.attempt,
+            self.served_by,
+            self.why,
+            self.queued_s,
+            first,
+            (now if self.ended_at is None else self.ended_at) - self.dispatched_at,
+            self.failure,
+            self.usage,
+            self.bytes_emitted,
+            discarded=False,
+        )
+
+
+def route_info(machine: Machine, requested: str, version: int, served_by: ServedBy | None) -> RouteInfo:
+    """Return how the request was routed so far."""
+    plan = machine.plan
+    skipped: tuple[Skipped, ...] = ()
+    if machine.refusals:
+        skipped = tuple(
+            Skipped(plan.candidates[index].target, refusal.reason.value)
+            for index, refusal in sorted(machine.refusals.items())
+            if not machine.history[index].tried_keys
+        )
+    variant = plan.candidates[machine.at].member.variant if served_by is not None else ""
+    return RouteInfo(requested, plan.alias.name, version, variant, served_by, skipped)
+
+
+def unused_options(request: ChatRequest, served_by: ServedBy) -> tuple[Warning_, ...]:
+    """Return a warning for each provider's options that did not matter, since another provider served."""
+    if not request.provider_options:
+        return ()
+    return tuple(
+        Warning_(
+            "OPTIONS_UNUSED",
+            f'provider_options_json["{provider}"]',
+            f"{served_by.target.provider} served the request, so these options were not used",
+        )
+        for provider in request.provider_options
+        if provider != served_by.target.provider
+    )

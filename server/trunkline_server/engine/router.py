@@ -1,0 +1,159 @@
+"""The engine itself: plans each request on the running snapshot and runs it; explains and lists by the same code."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import AsyncGenerator, Callable
+
+from trunkline_server.chat.request import ChatRequest
+from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.demand import demand_of
+from trunkline_server.engine.frames import (
+    CallFailedError,
+    CompletedCall,
+    ExplainedCandidate,
+    Explanation,
+    FieldViolation,
+    Frame,
+    ModelInfo,
+    ModelList,
+    RouteInfo,
+)
+from trunkline_server.engine.snapshot import Snapshot, Snapshots
+from trunkline_server.engine.streaming import StreamingCall
+from trunkline_server.engine.telling import no_eligible_target, unknown_model
+from trunkline_server.engine.unary import UnaryCall
+from trunkline_server.routing.aliases import Alias, ModelFacts, UnknownModelError
+from trunkline_server.routing.selection import NoEligibleTargetError, Plan, Removed, make_plan
+from trunkline_server.routing.types import Caller, Refusal, TargetId
+
+
+class RoutingEngine:
+    """Implements `engine.api.Engine` on whatever snapshot is current when a request comes."""
+
+    def __init__(
+        self, snapshots: Snapshots, *, rng: random.Random, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._snapshots = snapshots
+        self._rng = rng
+        self._clock = clock
+
+    async def complete(self, request: ChatRequest, scope: CallScope) -> CompletedCall:
+        """Return one whole answer; raise CallFailedError."""
+        snapshot = self._snapshots.current
+        plan = _plan(snapshot, request, scope.caller)
+        call = UnaryCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng)
+        return await call.run()
+
+    async def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
+        """Yield the answer's frames; raise CallFailedError."""
+        snapshot = self._snapshots.current
+        plan = _plan(snapshot, request, scope.caller)
+        frames = StreamingCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng).frames()
+        try:
+            async for frame in frames:
+                yield frame
+        finally:
+            await frames.aclose()
+
+    def explain(self, request: ChatRequest, scope: CallScope) -> Explanation:
+        """Return the decision that `complete` would take now, without taking it."""
+        snapshot = self._snapshots.current
+        alias = _resolve(snapshot, request.model, scope.caller)
+        removed: tuple[Removed, ...]
+        try:
+            plan = make_plan(alias, demand_of(request), _blockage(snapshot), advance=False)
+            kept, removed = plan.candidates, plan.removed
+        except NoEligibleTargetError as error:
+            kept, removed = (), error.removed
+        candidates = [
+            ExplainedCandidate(
+                candidate.target,
+                candidate.tier,
+                order,
+                eligible=candidate.rejected is None,
+                removed_because=() if candidate.rejected is None else (f"keys: {candidate.rejected.message}",),
+            )
+            for order, candidate in enumerate(kept, start=1)
+        ]
+        candidates += [
+            ExplainedCandidate(
+                entry.target, entry.tier, 0, eligible=False, removed_because=(f"{entry.constraint}: {entry.detail}",)
+            )
+            for entry in removed
+        ]
+        route = RouteInfo(request.model, alias.name, snapshot.version, "", None, ())
+        return Explanation(route, tuple(candidates))
+
+    def list_models(self, scope: CallScope) -> ModelList:
+        """Return the aliases and models that this caller may use."""
+        snapshot = self._snapshots.current
+        models = [
+            _model_info(name, _resolve(snapshot, name, scope.caller)) for name in snapshot.table.names_for(scope.caller)
+        ]
+        return ModelList(tuple(models), snapshot.version)
+
+    def check_options(self, request: ChatRequest, caller: Caller) -> list[FieldViolation]:
+        """Return a violation for each provider option that this caller may not pass."""
+        violations: list[FieldViolation] = []
+        providers = self._snapshots.current.providers
+        for name, options in request.provider_options.items():
+            where = f'provider_options_json["{name}"]'
+            provider = providers.get(name)
+            if provider is None:
+                violations.append(FieldViolation(where, "there is no provider of this name"))
+                continue
+            violations += [
+                FieldViolation(f"{where}.{finding.path}", finding.message)
+                for finding in provider.adapter.check_options(options, caller.provider_options)
+            ]
+        return violations
+
+
+def _resolve(snapshot: Snapshot, model: str, caller: Caller) -> Alias:
+    try:
+        return snapshot.table.resolve(model, caller)
+    except UnknownModelError as error:
+        raise CallFailedError(unknown_model(error)) from error
+
+
+def _plan(snapshot: Snapshot, request: ChatRequest, caller: Caller) -> Plan:
+    alias = _resolve(snapshot, request.model, caller)
+    try:
+        return make_plan(alias, demand_of(request), _blockage(snapshot))
+    except NoEligibleTargetError as error:
+        raise CallFailedError(no_eligible_target(error)) from error
+
+
+def _blockage(snapshot: Snapshot) -> Callable[[TargetId], Refusal | None]:
+    providers = snapshot.providers
+
+    def blockage(target: TargetId) -> Refusal | None:
+        return providers[target.provider].pool.blockage(target.model)
+
+    return blockage
+
+
+def _model_info(name: str, alias: Alias) -> ModelInfo:
+    """Return what can be promised of a name: for an alias, what holds for each of its targets."""
+    members = [member for tier in alias.tiers for member in tier.members]
+    facts = [member.facts for member in members]
+    known = [fact.capabilities for fact in facts if fact.capabilities is not None]
+    shared = frozenset.intersection(*known) if len(known) == len(facts) and known else frozenset()
+    first: ModelFacts = facts[0]
+    return ModelInfo(
+        name,
+        bool(alias.name),
+        tuple(member.target for member in members),
+        tuple(sorted(shared)),
+        _smallest([fact.context_tokens for fact in facts]),
+        _smallest([fact.max_output_tokens for fact in facts]),
+        first.input_nanousd_per_million,
+        first.output_nanousd_per_million,
+    )
+
+
+def _smallest(values: list[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return min(known) if len(known) == len(values) else None

@@ -1,0 +1,51 @@
+"""`Complete`: one whole answer. Nothing is committed before the end, so every failure may be moved."""
+
+from __future__ import annotations
+
+from trunkline_server.chat.answer import Answer
+from trunkline_server.engine.alarm import Alarm
+from trunkline_server.engine.attempt import Dispatched, ask
+from trunkline_server.engine.call import Call
+from trunkline_server.engine.frames import CallFailedError, CallFailure, CompletedCall
+from trunkline_server.engine.record import AttemptRecord, route_info, unused_options
+from trunkline_server.routing.events import Fail
+from trunkline_server.routing.failures import FailureClass
+
+
+class UnaryCall(Call[Answer]):
+    """A call that is answered at once, and asks its upstream without a stream."""
+
+    streams = False
+
+    async def run(self) -> CompletedCall:
+        """Return the answer; raise CallFailedError."""
+        answer = await self.drive()
+        if answer is None:
+            if self.failure is None:
+                raise RuntimeError("a call ended without an answer and without a failure")
+            raise CallFailedError(self.failure)
+        last = self.records[-1]
+        now = self._clock()
+        warnings = self._wire_calls[self.machine.at].warnings + answer.warnings
+        if self.request.provider_options:
+            warnings += unused_options(self.request, last.served_by)
+        return CompletedCall(
+            self.request.request_id,
+            answer,
+            route_info(self.machine, self.request.model, self.snapshot.version, last.served_by),
+            tuple(record.summary(now) for record in self.records),
+            self.created_unix_s,
+            warnings,
+        )
+
+    async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> Answer:
+        alarm.set(record.dispatched_at + sent.timeouts.response_s, FailureClass.FIRST_TOKEN_TIMEOUT)
+        answer = await ask(sent)
+        record.usage = answer.usage
+        return answer
+
+    def _finished(self) -> None:
+        """Nothing to do: the answer is returned."""
+
+    def _failed(self, fail: Fail, told: CallFailure) -> None:
+        """Nothing to do: the failure is raised."""
