@@ -40,13 +40,15 @@ class ErrorBody:
     type: str | None = None
     code: str | None = None
     param: str | None = None
+    inner_code: str | None = None
+    """Azure puts the telling code one level down."""
     status: int | None = None
-    """The HTTP status that some servers write into the body, mostly as `code`."""
+    """The HTTP status that some servers write into the body, mostly as `code`; believed under a 200 only."""
 
     @property
     def codes(self) -> frozenset[str]:
         """The words that the table of codes looks for."""
-        return frozenset(word for word in (self.code, self.type) if word)
+        return frozenset(word for word in (self.code, self.inner_code, self.type) if word)
 
 
 def parse_error(body: bytes) -> ErrorBody:
@@ -55,10 +57,10 @@ def parse_error(body: bytes) -> ErrorBody:
         decoded = decode_any(body)
     except DECODING_ERRORS:
         return ErrorBody(message=body.decode("utf-8", "replace"))
-    return read_error(decoded)
+    return _read(decoded)
 
 
-def read_error(decoded: object) -> ErrorBody:
+def _read(decoded: object) -> ErrorBody:
     """Read a decoded error: `{"error": {…}}`, its inside alone, a list around it, or what other frameworks send."""
     if isinstance(decoded, list):
         decoded = decoded[0] if decoded else None
@@ -69,12 +71,13 @@ def read_error(decoded: object) -> ErrorBody:
     if not isinstance(decoded, dict):
         return ErrorBody()
     message = decoded.get("message") or decoded.get("detail")
-    code = decoded.get("code")
+    code, inner = decoded.get("code"), decoded.get("innererror")
     return ErrorBody(
         message=message if isinstance(message, str) else "",
         type=_text(decoded.get("type")),
         code=_text(code),
         param=_text(decoded.get("param")),
+        inner_code=_text(inner.get("code")) if isinstance(inner, dict) else None,
         status=_status(code) or _status(decoded.get("status")),
     )
 
@@ -84,10 +87,10 @@ def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> F
     return _failure(status, headers, parse_error(body))
 
 
-def classify_event(error: object, headers: Mapping[str, str] | None = None) -> Failure:
-    """Classify a decoded error that came under a 200: an event of a stream, or the body of an answer."""
-    body = read_error(error)
-    return _failure(body.status or 0, headers or {}, body)
+def classify_under_ok(body: bytes, headers: Mapping[str, str] | None = None) -> Failure:
+    """Classify an error that came under a 200: the data of an event of a stream, or the body of an answer."""
+    error = parse_error(body)
+    return _failure(error.status or 0, headers or {}, error)
 
 
 def protocol_error(what: str) -> AttemptError:
@@ -103,7 +106,6 @@ def filtered_error(native_reason: str) -> AttemptError:
 
 def _failure(status: int, headers: Mapping[str, str], body: ErrorBody) -> Failure:
     found = failure_class(status, body.codes, body.message, has_code=body.code is not None)
-    # A code that only repeats the status is no code of the provider's own.
     code = shown_text(body.code or body.type or "", _MAX_ID_BYTES)
     param = shown_text(body.param or "", _MAX_ID_BYTES)
     return Failure(

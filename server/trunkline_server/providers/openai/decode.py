@@ -8,7 +8,7 @@ from typing import Final
 from trunkline_server.chat.answer import Answer, Finished, FinishReason, TokenLogprob, Warning_
 from trunkline_server.chat.message import Message, Part, RefusalPart, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.openai.classify import classify_event, filtered_error, protocol_error
+from trunkline_server.providers.openai.classify import classify_under_ok, filtered_error, protocol_error
 from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
 from trunkline_server.providers.openai.toolcalls import NO_ARGUMENTS, made_id
 from trunkline_server.providers.openai.wire import (
@@ -21,7 +21,6 @@ from trunkline_server.providers.openai.wire import (
     ToolCallWire,
     arguments_text,
     decode_answer_wire,
-    decode_any,
     holds_error,
     is_json,
     shown_reasoning,
@@ -41,11 +40,11 @@ def decode_answer(headers: Mapping[str, str], body: bytes) -> Answer:
     """
     try:
         wire = decode_answer_wire(body)
-    except DECODING_ERRORS as error:
-        raise protocol_error("no JSON of a chat completion") from error
+    except DECODING_ERRORS:
+        raise protocol_error("no JSON of a chat completion") from None  # the cause may hold the answer's words
     if holds_error(wire.error):
-        raise AttemptError(classify_event(decode_any(wire.error), headers))
-    choice = next((choice for choice in wire.choices or () if choice.index == 0), None)
+        raise AttemptError(classify_under_ok(body, headers))
+    choice = next((choice for choice in wire.choices or () if not choice.index), None)
     if choice is None:
         raise protocol_error("no choice in it")
     return _answer(wire, choice)
@@ -54,7 +53,7 @@ def decode_answer(headers: Mapping[str, str], body: bytes) -> Answer:
 def _answer(wire: AnswerWire, choice: ChoiceWire) -> Answer:
     message = choice.message or _EMPTY
     warnings: list[Warning_] = []
-    parts = _parts(message, wire.id or "", warnings)
+    parts = _parts(message, wire.id if isinstance(wire.id, str) else "", warnings)
     end = _finished(choice.finish_reason, parts)
     if message.tool_calls or message.function_call:
         parts = [_checked(part, end, number, warnings) for number, part in enumerate(parts)]

@@ -14,10 +14,11 @@ from typing import Final
 
 from trunkline_server.routing.failures import FailureClass
 
-ANY: Final = range(600)
-"""Every status; an error event inside a stream has none and counts as 0."""
+_NO_STATUS: Final = frozenset({0})
+"""What an error event inside a stream has."""
 
-_NO_STATUS: Final = range(1)
+_ANY: Final = _NO_STATUS.union(range(400, 600))
+"""Every status of an error; below 400 nothing in a body is believed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class CodeRow:
 
     failure_class: FailureClass
     codes: frozenset[str]
-    statuses: Iterable[int] = ANY
+    statuses: Iterable[int] = _ANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class StatusRow:
     statuses: Iterable[int]
 
 
-def _codes(failure_class: FailureClass, codes: str, statuses: Iterable[int] = ANY) -> CodeRow:
+def _codes(failure_class: FailureClass, codes: str, statuses: Iterable[int] = _ANY) -> CodeRow:
     return CodeRow(failure_class, frozenset(codes.split()), statuses)
 
 
@@ -107,11 +108,11 @@ TEXTS: Final = (
     _text(FailureClass.MODEL_UNAVAILABLE, r"the model `[^`]{1,200}` (?:does not exist|has been deprecated)", 400, 403),
     _text(FailureClass.KEY_REJECTED, r"(?:incorrect|invalid) api key\b", 400),
     _text(FailureClass.KEY_REJECTED, r"api key not valid\b", 400),
-    _text(FailureClass.CONTEXT_LENGTH, r"this model's maximum context length is\b", 400, 422),
+    _text(FailureClass.CONTEXT_LENGTH, r"this model's maximum context length is\b", 0, 400, 422),
     _text(FailureClass.CONTEXT_LENGTH, r"(?:the )?(?:input|prompt) is too long\b", 400, 422),
     _text(FailureClass.CONTENT_FILTERED, r"the response was filtered due to the prompt triggering", 400),
-    _text(FailureClass.OVERLOADED, r"the (?:engine|server) is (?:currently )?overloaded", 429, 500, 503),
-    _text(FailureClass.OVERLOADED, r"(?:that|this) model is currently overloaded", 429, 500, 503),
+    _text(FailureClass.OVERLOADED, r"the (?:engine|server) is (?:currently )?overloaded", 0, 429, 500, 503),
+    _text(FailureClass.OVERLOADED, r"(?:that|this) model is currently overloaded", 0, 429, 500, 503),
     _text(FailureClass.OVERLOADED, r"slow down\b", 503),
 )  # fmt: skip
 """First match wins. Each row has a golden body in the tests."""

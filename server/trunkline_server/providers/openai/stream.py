@@ -2,7 +2,7 @@
 
 The parts of an answer are numbered in the order in which they appear: one for the text, one for the reasoning, one
 for a refusal, and one for each tool call, just as the whole answer has them. What a chunk brings after the finish
-reason is ignored, but for the usage: the protocol promises nothing else there.
+reason is ignored, errors included, but for the usage: the answer is whole, and the protocol promises nothing else.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from trunkline_server.chat.answer import (
     Usage,
 )
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.openai.classify import classify_event, filtered_error, protocol_error
+from trunkline_server.providers.openai.classify import classify_under_ok, filtered_error, protocol_error
 from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
 from trunkline_server.providers.openai.toolcalls import ToolCallAssembly
 from trunkline_server.providers.openai.wire import (
@@ -32,7 +32,6 @@ from trunkline_server.providers.openai.wire import (
     LogprobsWire,
     ToolCallWire,
     UsageWire,
-    decode_any,
     decode_chunk,
     holds_error,
     shown_reasoning,
@@ -91,11 +90,15 @@ class OpenAIStreamDecoder:
         if self._failure is not None:
             raise AttemptError(self._failure)
         deltas: list[Delta] = []
+        if self._done:
+            return deltas
         try:
             for event in self._sse.feed(chunk):
                 self._event(event, deltas)
         except EventTooLargeError as error:
-            self._fail(protocol_error(str(error)), deltas)
+            if self._finished is None:
+                self._fail(protocol_error(str(error)), deltas)
+            self._done = True
         except AttemptError as error:
             self._fail(error, deltas)
         return deltas
@@ -120,24 +123,31 @@ class OpenAIStreamDecoder:
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
         data, name = event
-        if self._done:
-            return
         if data == _DONE:
             self._done = self._seen = True
+        if self._done:
             return
         try:
             chunk = decode_chunk(data)
-        except DECODING_ERRORS as error:
-            raise _garbage(event) from error
-        if chunk.error is not _NO_ERROR and holds_error(chunk.error):
-            raise AttemptError(classify_event(decode_any(chunk.error)))
-        if name == "error":
-            raise AttemptError(classify_event(decode_any(data)))
+        except DECODING_ERRORS:
+            self._not_a_chunk(event)
+            return
+        if name == "error" or (chunk.error is not _NO_ERROR and holds_error(chunk.error)):
+            self._not_a_chunk(event, is_error=True)
+            return
         self._seen = True
         if chunk.usage is not None:
             self._usage = chunk.usage
         if chunk.choices and self._finished is None:
             self._choices(chunk, chunk.choices, deltas)
+
+    def _not_a_chunk(self, event: SseEvent, *, is_error: bool = False) -> None:
+        """Raise the failure that `event` tells or is; after the finish reason the answer is whole in spite of it."""
+        if self._finished is not None:
+            return
+        if is_error or event.event == "error":
+            raise AttemptError(classify_under_ok(event.data))
+        raise protocol_error("an event that is no chunk of a chat completion")
 
     def _choices(self, chunk: Chunk, choices: list[ChunkChoice], deltas: list[Delta]) -> None:
         """Take the first choice; we ask for one only, and Azure's first chunk has none."""
@@ -145,7 +155,7 @@ class OpenAIStreamDecoder:
             if choice.index:
                 continue
             if choice.delta is not None:
-                if chunk.id:
+                if not self._answer_id and isinstance(chunk.id, str):
                     self._answer_id = chunk.id
                 self._delta(choice, choice.delta, deltas)
             native = choice.finish_reason
@@ -222,13 +232,3 @@ def _logprobs(wire: LogprobsWire) -> tuple[tuple[TokenLogprob, ...], tuple[Token
         return token_logprobs(wire.content), token_logprobs(wire.refusal)
     except ValueError as error:
         raise protocol_error("a token's bytes are no bytes") from error
-
-
-def _garbage(event: SseEvent) -> AttemptError:
-    """Return the failure for an event that is no chunk: an error in plain words, or not the promised format."""
-    if event.event == "error":
-        try:
-            return AttemptError(classify_event(decode_any(event.data)))
-        except DECODING_ERRORS:
-            return AttemptError(classify_event(event.data.decode("utf-8", "replace")))
-    return protocol_error("an event that is no chunk of a chat completion")

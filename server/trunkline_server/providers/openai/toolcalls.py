@@ -9,13 +9,13 @@ from trunkline_server.chat.answer import Delta, ToolCallDelta
 from trunkline_server.providers.openai.classify import protocol_error
 from trunkline_server.providers.openai.wire import ToolCallWire, arguments_text, is_json
 
-MAX_ARGUMENTS_CHARS: Final = 32 * 1024 * 1024
+MAX_ARGUMENTS_CHARS: Final = 8 * 1024 * 1024
 """All arguments of one answer together; more is no answer of a model."""
 
 NO_ARGUMENTS: Final = "{}"
 """Written for a call that ended whole without any: some servers send nothing for a function without parameters."""
 
-_MAX_CALLS: Final = 4096
+_MAX_CALLS: Final = 256
 _MAX_GIVEN_ID_CHARS: Final = 24
 
 

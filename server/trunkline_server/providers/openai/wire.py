@@ -93,7 +93,7 @@ class MessageWire(msgspec.Struct, gc=False):
 class ChoiceWire(msgspec.Struct, gc=False):
     """One whole choice."""
 
-    index: int = 0
+    index: int | None = None
     message: MessageWire | None = None
     finish_reason: str | None = None
     logprobs: LogprobsWire | None = None
@@ -102,7 +102,7 @@ class ChoiceWire(msgspec.Struct, gc=False):
 class AnswerWire(msgspec.Struct, gc=False):
     """The body of a 2xx answer. `error` is there when a server reports a failure under a 200."""
 
-    id: str | None = None
+    id: Any = None
     choices: list[ChoiceWire] | None = None
     usage: UsageWire | None = None
     error: msgspec.Raw = msgspec.Raw()
@@ -122,7 +122,7 @@ class ChunkDelta(msgspec.Struct, gc=False):
 class ChunkChoice(msgspec.Struct, gc=False):
     """What one chunk adds to one choice."""
 
-    index: int = 0
+    index: int | None = None
     delta: ChunkDelta | None = None
     finish_reason: str | None = None
     logprobs: LogprobsWire | None = None
@@ -131,7 +131,7 @@ class ChunkChoice(msgspec.Struct, gc=False):
 class Chunk(msgspec.Struct, gc=False):
     """The data of one event of a stream."""
 
-    id: str | None = None
+    id: Any = None
     choices: list[ChunkChoice] | None = None
     usage: UsageWire | None = None
     error: msgspec.Raw = msgspec.Raw()
