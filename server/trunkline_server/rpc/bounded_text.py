@@ -11,7 +11,7 @@ def cut_utf8(text: str, max_bytes: int) -> str:
 
     Lone surrogates, which UTF-8 and protobuf do not know, become question marks.
     """
-    if len(text) * 4 <= max_bytes and text.isascii():
+    if len(text) <= max_bytes and text.isascii():
         return text
     raw = text.encode("utf-8", "replace")
     if len(raw) > max_bytes:

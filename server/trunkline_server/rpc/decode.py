@@ -3,36 +3,111 @@
 from __future__ import annotations
 
 import secrets
+from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from trunkline import v1 as pb
-from trunkline_server.chat.request import ChatRequest
+from trunkline_server.chat.request import ChatRequest, RoutingOptions, Sampling
 from trunkline_server.rpc.decode_message import decode_messages
-from trunkline_server.rpc.violations import InvalidRequestError, Violations
+from trunkline_server.rpc.decode_options import decode_labels, decode_provider_options
+from trunkline_server.rpc.decode_routing import decode_routing
+from trunkline_server.rpc.decode_sampling import decode_sampling
+from trunkline_server.rpc.decode_tools import decode_output, decode_tool_choice, decode_tools
+from trunkline_server.rpc.violations import InvalidRequestError, NotBuiltError, Violations
 
 MAX_MODEL_BYTES = 256
+MAX_REQUEST_ID_BYTES = 128
+MAX_STREAM_ID_BYTES = 256
+
+_NO_SAMPLING = Sampling()
+_NO_ROUTING = RoutingOptions()
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeRequest:
+    """Which stream to go on reading."""
+
+    stream_id: str
+    after_seq: int
+    """Frames with a higher number are wanted."""
+    cancel: bool
+    """End the stream instead."""
 
 
 def decode_request(raw: bytes) -> ChatRequest:
-    """Return the request in a serialized CompleteRequest.
+    """Return the request in a serialized CompleteRequest; one without an id gets a fresh one.
 
     Raises InvalidRequestError for whatever is wrong with it, and NotBuiltError if all is well but it asks for
-    something that this server cannot do yet.
+    something that this server cannot do yet. In this order, because what is wrong stays wrong on a server that can do
+    more, and its caller should learn of all of it first.
     """
     try:
         request = pb.CompleteRequest.FromString(raw)
     except DecodeError:
         raise InvalidRequestError("not a valid CompleteRequest message") from None
     found = Violations()
+    is_set = request.HasField
     model = request.model
-    if not model:
-        found.add("model", "must be an alias or provider/model")
+    if not model or len(model) > MAX_MODEL_BYTES or len(model.encode()) > MAX_MODEL_BYTES:
+        found.add("model", f"must be an alias or provider/model of 1 to {MAX_MODEL_BYTES} bytes")
     messages = decode_messages(request.messages, found)
+    sampling = decode_sampling(request.sampling, found) if is_set("sampling") else _NO_SAMPLING
+    tools = decode_tools(request.tools, found) if request.tools else ()
+    tool_choice = decode_tool_choice(request.tool_choice, tools, found) if is_set("tool_choice") else None
+    output = decode_output(request.output, found) if is_set("output") else None
+    routing, not_built = decode_routing(request.routing, found) if is_set("routing") else (_NO_ROUTING, ())
+    request_id = _request_id(request.request_id, found)
+    labels = decode_labels(request.labels, found) if request.labels else {}
+    options_json = request.provider_options_json
+    provider_options = decode_provider_options(options_json, found) if options_json else {}
     found.raise_if_any()
-    return ChatRequest(model=model, messages=messages, request_id=request.request_id or new_request_id())
+    if not_built:
+        raise NotBuiltError(not_built)
+    return ChatRequest(
+        model=model,
+        messages=messages,
+        request_id=request_id,
+        sampling=sampling,
+        tools=tools,
+        tool_choice=tool_choice,
+        output=output,
+        routing=routing,
+        labels=labels,
+        provider_options=provider_options,
+    )
+
+
+def decode_resume(raw: bytes) -> ResumeRequest:
+    """Return the request in a serialized ResumeStreamRequest; raises InvalidRequestError."""
+    try:
+        request = pb.ResumeStreamRequest.FromString(raw)
+    except DecodeError:
+        raise InvalidRequestError("not a valid ResumeStreamRequest message") from None
+    found = Violations()
+    if not request.stream_id or len(request.stream_id.encode()) > MAX_STREAM_ID_BYTES:
+        found.add("stream_id", f"must be 1 to {MAX_STREAM_ID_BYTES} bytes")
+    found.raise_if_any()
+    return ResumeRequest(request.stream_id, request.after_seq, request.cancel)
+
+
+def decode_list_models(raw: bytes) -> None:
+    """Check that `raw` is a ListModelsRequest, which has no settings; raises InvalidRequestError."""
+    try:
+        pb.ListModelsRequest.FromString(raw)
+    except DecodeError:
+        raise InvalidRequestError("not a valid ListModelsRequest message") from None
 
 
 def new_request_id() -> str:
     """Return a fresh id for a request whose caller gave none."""
     return f"req_{secrets.token_hex(12)}"
+
+
+def _request_id(given: str, found: Violations) -> str:
+    """Return the caller's own id, which goes into logs and headers, or a fresh one."""
+    if not given:
+        return new_request_id()
+    if len(given) > MAX_REQUEST_ID_BYTES or not (given.isascii() and given.isprintable()):
+        found.add("request_id", f"must be at most {MAX_REQUEST_ID_BYTES} bytes of printable ASCII")
+    return given

@@ -37,7 +37,7 @@ def decode_json_object(
         else:
             return value
     except msgspec.ValidationError:
-        problem = "must not hold numbers beyond the range of a double"
+        problem = "must not hold numbers that are out of range"
     except msgspec.DecodeError as error:
         at = _BYTE.search(str(error))
         problem = "must be valid JSON" + (f", is not at byte {at[1]}" if at else "")

@@ -27,7 +27,8 @@ NAME_SHAPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_RULE = "must be 1 to 64 letters, digits, underscores, dots and dashes"
 
 _MIME_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}(\s*;.{0,128})?")
-_URI = re.compile(r"(?:https?|gs|s3)://[^\s\x00-\x1f]+|data:[^\s\x00-\x1f]+", re.IGNORECASE)
+_DATA_URI = re.compile(r"data:.", re.IGNORECASE)
+_URL = re.compile(r"(?:https?|gs|s3)://[^\s\x00-\x1f\x7f]{1,8192}", re.IGNORECASE)
 
 _ROLES: dict[int, Role] = {
     pb.ROLE_SYSTEM: Role.SYSTEM,
@@ -103,7 +104,9 @@ class _Conversation:
                 else:
                     decoded.append(self._part(part, kind, f"{path}.parts[{index}].{kind}", depth))
             elif kind is None:
-                self._found.add(f"{path}.parts[{index}]", "must be one of text, media, thinking, tool_call, ...")
+                self._found.add(
+                    f"{path}.parts[{index}]", "must hold text, media, thinking, tool_call, tool_result or refusal"
+                )
             else:
                 where = f"may only hold {', '.join(sorted(allowed))}"
                 holder = "a tool result" if depth else "a message of this role"
@@ -151,14 +154,14 @@ def _tool_call(call: pb.ToolCallPart, path: str, found: Violations) -> ToolCallP
 def _media(media: pb.MediaPart, path: str, found: Violations) -> MediaPart:
     """Return a picture, recording or document by its one source."""
     source = media.WhichOneof("source")
+    data = media.data if source == "data" else None  # each reading of a field copies it, and pictures are large
+    uri = media.uri if source == "uri" else None
     if source is None:
         found.add(path, "must have one of data, uri and file_id")
-    elif source == "data" and not media.data:
-        found.add(f"{path}.data", "must not be empty")
-    elif source == "uri" and not _URI.fullmatch(media.uri):
+    elif uri is not None and not (_DATA_URI.match(uri) or _URL.fullmatch(uri)):
         found.add(f"{path}.uri", "must be an http, https, gs, s3 or data URI")
-    elif source == "file_id" and not media.file_id:
-        found.add(f"{path}.file_id", "must not be empty")
+    elif uri is None and not data and not media.file_id:
+        found.add(f"{path}.{source}", "must not be empty")
     if (media.mime_type or source == "data") and not _MIME_TYPE.fullmatch(media.mime_type):
         found.add(f"{path}.mime_type", "must be a type such as image/png")
     if source == "file_id" and not media.provider:
@@ -167,8 +170,8 @@ def _media(media: pb.MediaPart, path: str, found: Violations) -> MediaPart:
         found.add(f"{path}.provider", "must be empty without file_id")
     return MediaPart(
         media.mime_type,
-        data=media.data if source == "data" else None,
-        uri=media.uri if source == "uri" else None,
+        data=data,
+        uri=uri,
         file_id=media.file_id if source == "file_id" else None,
         provider=media.provider or None,
     )

@@ -22,6 +22,7 @@ MAX_UPSTREAM_NAME_BYTES = 128
 """For a provider's error code and its id of a call."""
 MAX_DURATION_S = 315_576_000_000
 """The longest time that google.protobuf.Duration knows: 10,000 years."""
+MAX_TOKENS = 2**63 - 1
 _NANOS = 1_000_000_000
 
 FAILURE_CLASS_PB: dict[FailureClass | None, pb.FailureClass.ValueType] = {
@@ -60,16 +61,21 @@ def served_by_pb(served_by: ServedBy) -> pb.Target:
 
 
 def usage_pb(usage: Usage) -> pb.Usage:
-    """Return what was used; a figure that is not known stays unset."""
+    """Return what was used; a figure that is not known, or that cannot be true, stays unset."""
     return pb.Usage(
-        input_tokens=usage.input_tokens,
-        output_tokens=usage.output_tokens,
-        cached_input_tokens=usage.cached_input_tokens,
-        cache_write_tokens=usage.cache_write_tokens,
-        reasoning_tokens=usage.reasoning_tokens,
+        input_tokens=_tokens(usage.input_tokens),
+        output_tokens=_tokens(usage.output_tokens),
+        cached_input_tokens=_tokens(usage.cached_input_tokens),
+        cache_write_tokens=_tokens(usage.cache_write_tokens),
+        reasoning_tokens=_tokens(usage.reasoning_tokens),
         source=None if usage.source is None else SOURCE_PB[usage.source],
         cost_nanousd=usage.cost_nanousd,
     )
+
+
+def _tokens(count: int | None) -> int | None:
+    """Return what a provider counted, if it can be a number of tokens: what it says must not break our answer."""
+    return count if count is not None and 0 <= count <= MAX_TOKENS else None
 
 
 def warning_pb(warning: Warning_) -> pb.Warning:

@@ -24,6 +24,8 @@ MAX_DETAILS_BYTES = 2560
 """For the whole serialized google.rpc.Status."""
 OMITTED = "omitted"
 """The metadata entry that counts what there was no room for."""
+UPSTREAM_PARAM = "upstream_param"
+"""The metadata entry with the provider's own name of the parameter that it refused."""
 _MAX_METADATA_BYTES = 1024
 _MAX_KEY_BYTES = 64
 _MAX_TEXT_BYTES = 256
@@ -84,9 +86,10 @@ def _error_info(failure: CallFailure, reason: Reason) -> tuple[error_details_pb2
     omitted = int(failure.metadata.get(OMITTED, "0"))
     room = _Room(_MAX_METADATA_BYTES)
     metadata = {}
-    for key, value in failure.metadata.items():
-        if key == OMITTED:
-            continue
+    given = {key: value for key, value in failure.metadata.items() if key != OMITTED}
+    if reason is Reason.BAD_REQUEST and failure.failure is not None and failure.failure.upstream_param:
+        given.setdefault(UPSTREAM_PARAM, failure.failure.upstream_param)
+    for key, value in given.items():
         short_key, short_value = cut_utf8(key, _MAX_KEY_BYTES), cut_utf8(value, _MAX_TEXT_BYTES)
         if room.take(len(short_key.encode()) + len(short_value.encode()) + _ENTRY_BYTES):
             metadata[short_key] = short_value
@@ -115,11 +118,14 @@ def _violations(failure: CallFailure) -> Iterator[error_details_pb2.BadRequest.F
 
 def _route_failure(failure: CallFailure, room: _Room) -> list[pb.RouteFailure]:
     """Return the RouteFailure, if a provider or a gate had to do with it. Only here stand a provider's own words."""
-    if failure.failure_class is None and not failure.attempts:
+    failure_class = failure.failure_class
+    if failure_class is None and failure.failure is not None:
+        failure_class = failure.failure.failure_class
+    if failure_class is None and not failure.attempts:
         return []
     return [
         pb.RouteFailure(
-            failure_class=FAILURE_CLASS_PB[failure.failure_class],
+            failure_class=FAILURE_CLASS_PB[failure_class],
             attempts=_fitting((attempt_pb(each, upstream_text=True) for each in failure.attempts), room),
             last_upstream_http_status=failure.last_http_status or 0,
         )

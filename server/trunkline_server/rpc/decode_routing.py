@@ -1,0 +1,91 @@
+"""The request's wishes about routing: those that are built, and by name those that are not.
+
+An option that is not built is refused only where it asks for something: unset, zero, false, empty and UNSPECIFIED ask
+for nothing. Its form is checked all the same, so that a wrong value is told as wrong today and tomorrow alike.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from trunkline import v1 as pb
+from trunkline_server.chat.request import RoutingOptions
+from trunkline_server.rpc.violations import Violations
+
+MAX_STICKY_KEY_BYTES = 256
+MAX_ENTRIES = 256
+MAX_ENTRY_BYTES = 256
+_NANOS = 1_000_000_000
+_MAX_DURATION_S = 315_576_000_000
+
+_DURATIONS = ("max_first_token", "max_token_gap", "heartbeat", "usage_every")
+_LISTS = ("fallback_models", "require_capabilities", "allow_regions", "exclude_targets")
+
+
+def decode_routing(routing: pb.RoutingOptions, found: Violations) -> tuple[RoutingOptions, tuple[str, ...]]:
+    """Return the options, and the paths of those that ask for what is not built."""
+    _check(routing, found)
+    max_attempts = routing.max_attempts
+    if max_attempts < 0:
+        found.add("routing.max_attempts", "must be at least 1")
+    options = RoutingOptions(
+        max_attempts=max_attempts or None,
+        allow_fallback=routing.allow_fallback if routing.HasField("allow_fallback") else True,
+        exclude_targets=frozenset(routing.exclude_targets),
+    )
+    return options, tuple(f"routing.{name}" for name in _asks_unbuilt(routing))
+
+
+def _asks_unbuilt(routing: pb.RoutingOptions) -> Iterator[str]:
+    """Yield the names of set options that are not built, in the order of their numbers."""
+    asks = {
+        "fallback_models": bool(routing.fallback_models),
+        "sticky_key": bool(routing.sticky_key),
+        "criticality": routing.criticality != pb.CRITICALITY_UNSPECIFIED,
+        "on_break": routing.on_break not in {pb.ON_BREAK_UNSPECIFIED, pb.ON_BREAK_FAIL},
+        "max_cost_nanousd": bool(routing.max_cost_nanousd),
+        "max_first_token": _asks_time(routing, "max_first_token"),
+        "max_token_gap": _asks_time(routing, "max_token_gap"),
+        "require_capabilities": bool(routing.require_capabilities),
+        "allow_regions": bool(routing.allow_regions),
+        "allow_hedge": routing.allow_hedge,
+        "detachable": routing.detachable,
+        "heartbeat": _asks_time(routing, "heartbeat"),
+        "announce_early": routing.announce_early,
+        "usage_every": _asks_time(routing, "usage_every"),
+    }
+    return (name for name, asked in asks.items() if asked)
+
+
+def _asks_time(routing: pb.RoutingOptions, name: str) -> bool:
+    """Return whether a duration other than 0 is set; reading it does not set it."""
+    duration = getattr(routing, name)
+    return bool(duration.seconds or duration.nanos)
+
+
+def _check(routing: pb.RoutingOptions, found: Violations) -> None:
+    """Note what is wrong in the form of any option, built or not."""
+    for name in _LISTS:
+        _check_entries(getattr(routing, name), f"routing.{name}", found)
+    if len(routing.sticky_key.encode()) > MAX_STICKY_KEY_BYTES:
+        found.add("routing.sticky_key", f"must be at most {MAX_STICKY_KEY_BYTES} bytes")
+    if routing.criticality not in pb.Criticality.values():
+        found.add("routing.criticality", f"unknown value {routing.criticality}")
+    if routing.on_break not in pb.OnBreak.values():
+        found.add("routing.on_break", f"unknown value {routing.on_break}")
+    if routing.max_cost_nanousd < 0:
+        found.add("routing.max_cost_nanousd", "must not be negative")
+    for name in _DURATIONS:
+        duration = getattr(routing, name)
+        if not (0 <= duration.seconds <= _MAX_DURATION_S and 0 <= duration.nanos < _NANOS):
+            found.add(f"routing.{name}", "must be a duration that is not negative")
+
+
+def _check_entries(entries: Sequence[str], path: str, found: Violations) -> None:
+    """Note lists that are too long, and entries that name nothing."""
+    if len(entries) > MAX_ENTRIES:
+        found.add(path, f"must have at most {MAX_ENTRIES} entries")
+        return
+    for index, entry in enumerate(entries):
+        if not entry or len(entry.encode()) > MAX_ENTRY_BYTES:
+            found.add(f"{path}[{index}]", f"must be 1 to {MAX_ENTRY_BYTES} bytes")
