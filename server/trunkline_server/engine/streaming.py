@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator
+from dataclasses import replace
 from typing import Any
 
 from trunkline_server.chat.answer import Delta, Finished, FinishReason
@@ -93,32 +94,33 @@ class StreamingCall(Call[Finished]):
 
     async def _pump(self, stream: OpenStream, record: AttemptRecord, alarm: Alarm, stall_s: float) -> None:
         """Move content to the outbox until the stream ends. Timers run only while a read is outstanding."""
-        outbox, clock = self._outbox, self._clock
         paused_s = 0.0
         try:
             async for deltas in stream.batches():
                 if deltas:
                     self._show(deltas, record)
-                    if outbox.full:
+                    if self._outbox.full:
                         alarm.clear()
-                        paused_at = clock()
-                        await outbox.room()
-                        paused_s = max(paused_s, clock() - paused_at)
-                    if stream.finished is None:
-                        alarm.set(clock() + stall_s, FailureClass.STALLED)
+                        paused_s = max(paused_s, await self._wait_for_reader())
+                    alarm.set(self._clock() + stall_s, FailureClass.STALLED)
                 if stream.finished is not None:
-                    # Whole already. A provider that holds the line open now must not make it fail.
-                    alarm.set(clock() + min(stall_s, _TAIL_S), FailureClass.STALLED)
+                    # Whole already: a provider that holds the line open now must not make it fail.
+                    alarm.set(self._clock() + min(stall_s, _TAIL_S), FailureClass.STALLED)
         except AttemptError as error:
             if stream.finished is not None:
                 return
-            if paused_s > stall_s:
-                # A read that a slow caller held up so long may have made the provider give up: it is not blamed.
-                raise AttemptError(_not_counted(error.failure)) from error
-            raise
+            # A read that a slow caller held up so long may have made the provider give up: it is not blamed.
+            blameless = paused_s > stall_s
+            raise AttemptError(replace(error.failure, caused_by_caller=True) if blameless else error.failure) from error
         except asyncio.CancelledError:
             if stream.finished is None or alarm.fired is not FailureClass.STALLED or alarm.caught() is None:
                 raise
+
+    async def _wait_for_reader(self) -> float:
+        """Wait until the caller has caught up; return for how long our own read was paused, in seconds."""
+        paused_at = self._clock()
+        await self._outbox.room()
+        return self._clock() - paused_at
 
     def _show(self, deltas: list[Delta], record: AttemptRecord) -> None:
         if record.first_content_at is None:
@@ -182,18 +184,3 @@ class StreamingCall(Call[Finished]):
         attempts = tuple(record.summary(now) for record in self.records)
         # The outbox fills in the content's length and checksum when the frame is taken.
         self._outbox.put_frame(EndFrame(outcome, reason, native_reason, error, last.usage, attempts, route, 0, 0))
-
-
-def _not_counted(failure: Failure) -> Failure:
-    """Return the failure as one that a slow reader brought about."""
-    return Failure(
-        failure.failure_class,
-        failure.message,
-        failure.retry_after_s,
-        failure.http_status,
-        failure.upstream_code,
-        failure.upstream_param,
-        failure.upstream_request_id,
-        failure.upstream_text,
-        caused_by_caller=True,
-    )

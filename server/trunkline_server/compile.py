@@ -1,0 +1,158 @@
+"""From a routes document to what runs: live providers, the alias table, callers, and the snapshot of them all.
+
+Together with `app` this is the only place that knows the rooms `config`, `routing`, `engine` and `providers` at once.
+Nothing here does I/O: secrets were read with the document.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from trunkline_server.config.model import (
+    AliasSettings,
+    CallerSettings,
+    ProviderSettings,
+    RoutesDocument,
+    TargetSettings,
+)
+from trunkline_server.config.model import ModelFacts as ModelSettings
+from trunkline_server.config.routes import LoadedRoutes
+from trunkline_server.config.secret import Secret
+from trunkline_server.engine.admission import Desk
+from trunkline_server.engine.provider import LiveProvider, Timeouts
+from trunkline_server.engine.snapshot import ServerLimits, Snapshot
+from trunkline_server.providers.base import Adapter
+from trunkline_server.providers.openai import OpenAIAdapter
+from trunkline_server.providers.transport.base import Transport
+from trunkline_server.providers.transport.choose import make_transport
+from trunkline_server.routing.aliases import (
+    UNKNOWN_FACTS,
+    Alias,
+    AliasPolicy,
+    AliasTable,
+    AliasTarget,
+    ModelFacts,
+    Policy,
+    Tier,
+)
+from trunkline_server.routing.gate import Gate, GateLimits
+from trunkline_server.routing.key_pool import KeyPool, KeySpec
+from trunkline_server.routing.types import Caller, TargetId
+
+KEYLESS = "none"
+"""The id shown for the one key of a provider that needs none."""
+
+_NANOUSD_PER_USD = 1_000_000_000
+
+_ADAPTERS: Mapping[str, Callable[[], Adapter]] = {"openai": OpenAIAdapter}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """What a document became. `transports` are owned by whoever runs it, and closed by them."""
+
+    snapshot: Snapshot
+    callers: tuple[tuple[bytes, Caller], ...]
+    """The callers, each with the SHA-256 of its token; none: open to everybody."""
+    transports: tuple[Transport, ...]
+
+
+def compile_routes(routes: LoadedRoutes, *, version: int, clock: Callable[[], float], rng: random.Random) -> Compiled:
+    """Build everything that a validated document describes. It must run where the event loop will."""
+    document = routes.document
+    transports: dict[str, Transport] = {}
+    for settings in document.providers.values():
+        if settings.transport not in transports:
+            transports[settings.transport] = make_transport(settings.transport)
+    providers = {
+        name: _provider(name, settings, routes.secrets, transports[settings.transport], clock=clock, rng=rng)
+        for name, settings in document.providers.items()
+    }
+    facts = {name: _facts(model) for name, model in document.models.items()}
+    aliases = {name: _alias(name, settings, facts) for name, settings in document.aliases.items()}
+    snapshot = Snapshot(version, AliasTable(aliases, frozenset(providers), facts), providers, _limits(document))
+    callers = tuple((bytes.fromhex(caller.token_sha256), _caller(caller)) for caller in document.callers)
+    return Compiled(snapshot, callers, tuple(transports.values()))
+
+
+def _provider(
+    name: str,
+    settings: ProviderSettings,
+    secrets: Mapping[tuple[str, str], Secret],
+    transport: Transport,
+    *,
+    clock: Callable[[], float],
+    rng: random.Random,
+) -> LiveProvider:
+    adapter = _ADAPTERS[settings.protocol]()
+    auth: dict[str, Mapping[str, str]] = {}
+    specs: list[KeySpec] = []
+    for key in settings.keys:
+        secret = secrets[name, key.id]
+        auth[key.id] = adapter.auth_headers(secret.reveal())
+        specs.append(KeySpec(key.id, key.weight, tuple(key.models), tuple(key.block_models), secret.fingerprint))
+    if not specs:
+        auth[KEYLESS] = {}
+        specs.append(KeySpec(KEYLESS, 1.0))
+    pool = KeyPool(name, specs, clock=clock, rng=rng)
+    gate_settings = settings.gate
+    limits = GateLimits(gate_settings.max_in_flight, gate_settings.queue, gate_settings.max_wait_s)
+    desk = Desk(Gate(name, limits, pool, clock=clock), clock)
+    times = settings.timeouts
+    timeouts = Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s)
+    return LiveProvider(name, settings.base_url.rstrip("/"), adapter, transport, pool, desk, auth, timeouts)
+
+
+def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) -> Alias:
+    tiers = tuple(Tier(tuple(_member(target, facts) for target in tier.targets)) for tier in settings.tiers)
+    policy = AliasPolicy(
+        settings.max_attempts,
+        Policy(settings.on_key_rejected),
+        Policy(settings.on_content_filtered),
+        settings.default_deadline_s,
+    )
+    return Alias(name, tiers, policy)
+
+
+def _member(target: TargetSettings, facts: Mapping[str, ModelFacts]) -> AliasTarget:
+    return AliasTarget(
+        TargetId(target.provider, target.model),
+        target.weight,
+        target.variant or "",
+        facts.get(target.target, UNKNOWN_FACTS),
+    )
+
+
+def _facts(model: ModelSettings) -> ModelFacts:
+    return ModelFacts(
+        model.context_tokens,
+        model.max_output_tokens,
+        None if model.capabilities is None else frozenset(model.capabilities),
+        _nanousd(model.input_usd_per_million),
+        _nanousd(model.output_usd_per_million),
+        model.first_token_s,
+        model.stall_s,
+        model.response_s,
+    )
+
+
+def _nanousd(usd: float | None) -> int | None:
+    return None if usd is None else round(usd * _NANOUSD_PER_USD)
+
+
+def _caller(settings: CallerSettings) -> Caller:
+    return Caller(
+        settings.id,
+        frozenset(settings.aliases),
+        frozenset(settings.models),
+        frozenset(settings.provider_options),
+    )
+
+
+def _limits(document: RoutesDocument) -> ServerLimits:
+    server = document.server
+    return ServerLimits(
+        server.write_timeout_s, server.deadline_reserve_s, server.default_deadline_s, server.max_deadline_s
+    )
