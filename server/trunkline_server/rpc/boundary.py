@@ -1,0 +1,210 @@
+"""The one way of every RPC of ours: bytes in, a call of the engine, bytes or frames out, and a status.
+
+Nothing gets past it unhandled: whatever is raised below becomes a status with details, or is the cancellation that
+grpc itself began, which is the only thing that it gets back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from urllib.parse import unquote
+from uuid import uuid4
+
+from grpc import StatusCode
+
+from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.frames import CallFailedError, CallFailure, Frame
+from trunkline_server.routing.types import Caller, Reason
+from trunkline_server.rpc import account
+from trunkline_server.rpc.call import Call, Context, Work
+from trunkline_server.rpc.cancellation import Cancellation, Cause, time_left_s
+from trunkline_server.rpc.drain import Drain, draining_failure
+from trunkline_server.rpc.violations import (
+    InvalidRequestError,
+    NotBuiltError,
+    failure_of_invalid,
+    failure_of_not_built,
+)
+from trunkline_server.rpc.writer import CallerGoneError, CutOffError, StreamWriter
+from trunkline_server.telemetry.canonical import RpcRecord, emit
+from trunkline_server.telemetry.logs import Log
+from trunkline_server.telemetry.stack import stack_of
+
+
+@dataclass(frozen=True, slots=True)
+class UnaryMethod:
+    """An RPC with one answer; `answer` takes the request's bytes and returns the response's."""
+
+    path: str
+    answer: Callable[[bytes, Work], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMethod:
+    """An RPC with a stream of frames; `open` takes the request's bytes and returns the engine's generator."""
+
+    path: str
+    open: Callable[[bytes, Work], AsyncGenerator[Frame, None]]
+
+
+Method = UnaryMethod | StreamMethod
+
+
+class EndMissingError(Exception):
+    """The engine's generator finished without its last frame."""
+
+
+class Boundary:
+    """Serves the RPCs of a service by an engine, and writes one line in the log for each."""
+
+    def __init__(self, drain: Drain, log: Log, write_timeout_s: Callable[[], float]) -> None:
+        """Take the drain to count calls in, and the longest time in seconds that a reader may take for a frame."""
+        self._drain = drain
+        self._log = log
+        self._write_timeout_s = write_timeout_s
+        self._loop = asyncio.get_running_loop()
+
+    async def serve(self, method: Method, caller: Caller, raw: bytes, context: Context) -> bytes:
+        """Serve one RPC. Returns the response of a unary one; raises only what grpc is to see."""
+        call = self._begin(method, caller, raw, context)
+        self._drain.enter(call)
+        try:
+            return await self._serve(method, raw, call)
+        except asyncio.CancelledError:
+            if not call.record.code:
+                call.note_cause(call.cancellation.judge(time_left_s(context)))
+            raise
+        finally:
+            if call.writer is not None:
+                await call.writer.close()
+            self._drain.leave(call)
+            self._tell(call)
+
+    async def refuse(self, path: str, caller_id: str, failure: CallFailure, _unread: object, context: Context) -> None:
+        """End an RPC whose message is not to be read."""
+        record = RpcRecord(path, self._loop.time(), caller=caller_id)
+        task = _current_task()
+        scope = CallScope(Caller(caller_id), None)
+        call = Call(context, Cancellation(task), Work(scope, record), None)
+        try:
+            await call.fail(failure)
+        finally:
+            self._tell(call)
+
+    def report(self, error: BaseException, path: str, request_id: str) -> CallFailure:
+        """Log a defect, and return what is told of it: that it is ours, and the id to find it by."""
+        shown = request_id or uuid4().hex
+        self._log.error("exception", method=path, request_id=shown, error=stack_of(error))
+        return CallFailure(Reason.INTERNAL, f"internal error; request {shown}")
+
+    def _begin(self, method: Method, caller: Caller, raw: bytes, context: Context) -> Call:
+        now = self._loop.time()
+        left_s = time_left_s(context)
+        work = Work(
+            scope=CallScope(caller, None if left_s is None else now + left_s),
+            record=RpcRecord(method.path, now, caller=caller.id, bytes_in=len(raw)),
+        )
+        cancellation = Cancellation(_current_task())
+        if isinstance(method, StreamMethod):
+            writer = StreamWriter(context, cancellation, self._drain, self._write_timeout_s())
+            return Call(context, cancellation, work, writer)
+        return Call(context, cancellation, work, None)
+
+    async def _serve(self, method: Method, raw: bytes, call: Call) -> bytes:
+        failure: CallFailure | None = None
+        response = b""
+        try:
+            response = await self._work(method, raw, call)
+        except asyncio.CancelledError as error:
+            failure = self._failure_of_cancelled(error, call)
+            if failure is None:
+                raise
+        except CallerGoneError:
+            raise call.gone() from None
+        except Exception as error:  # noqa: BLE001  whatever it is, grpc would send its text to the caller
+            failure = self._failure_of(error, call)
+        end = None if call.writer is None else call.writer.delivered.end
+        if end is not None:
+            failure = end.error  # the frame was sent, and the status never disagrees with it
+        if failure is not None:
+            await call.fail(failure)
+            return b""  # grpc sends no message after a status
+        call.record.code = StatusCode.OK.name
+        return response
+
+    async def _work(self, method: Method, raw: bytes, call: Call) -> bytes:
+        if isinstance(method, UnaryMethod):
+            response = await method.answer(raw, call.work)
+            call.record.bytes_out = len(response)
+            return response
+        await self._pump(method.open(raw, call.work), call.stream_writer)
+        return b""
+
+    @staticmethod
+    async def _pump(frames: AsyncGenerator[Frame, None], writer: StreamWriter) -> None:
+        """Write the engine's frames in this very task, and close the engine's generator in it too."""
+        async with aclosing(frames):
+            async for frame in frames:
+                await writer.write(frame)
+        if writer.delivered.end is None:
+            raise EndMissingError
+
+    def _failure_of_cancelled(self, error: asyncio.CancelledError, call: Call) -> CallFailure | None:
+        """Return what to tell the caller of a cancelled call; None if grpc cancelled it, and nobody listens."""
+        cause = call.cancellation.judge(time_left_s(call.context))
+        call.note_cause(cause)
+        return self._failure_of_cause(cause, error, call)
+
+    def _failure_of_cause(self, cause: Cause, error: BaseException, call: Call) -> CallFailure | None:
+        match cause:
+            case Cause.DRAIN:
+                return draining_failure()
+            case Cause.SLOW_READER:
+                return CallFailure(Reason.SLOW_READER, "the stream was not read for too long")
+            case Cause.OWN_TASK:
+                return self.report(error, call.record.method, call.record.request_id)
+            case Cause.DEADLINE | Cause.CALLER:
+                return None
+
+    def _failure_of(self, error: Exception, call: Call) -> CallFailure:
+        """Return what to tell the caller of an exception; the log has its place, nobody its text."""
+        match error:
+            case CallFailedError() if error.failure.reason is Reason.CANCELLED:
+                # The engine told our own cancellation as a failure: it is told by its cause.
+                cause = call.cancellation.judge(time_left_s(call.context))
+                call.note_cause(cause)
+                return self._failure_of_cause(cause, error, call) or error.failure
+            case CallFailedError():
+                return error.failure
+            case InvalidRequestError():
+                return failure_of_invalid(error)
+            case NotBuiltError():
+                return failure_of_not_built(error)
+            case CutOffError():
+                call.note_cause(Cause.DRAIN)
+                return draining_failure()
+            case _:
+                return self.report(error, call.record.method, call.record.request_id)
+
+    def _tell(self, call: Call) -> None:
+        """Write the line of a call that has ended."""
+        if call.writer is not None:
+            account.note_stream(call.record, call.writer)
+        call.record.peer = peer_of(call.context)
+        emit(self._log, call.record, self._loop.time())
+
+
+def peer_of(context: Context) -> str:
+    """Return the address and port of the other end."""
+    kind, _, address = context.peer().partition(":")
+    return unquote(address) if kind == "ipv6" else address
+
+
+def _current_task() -> asyncio.Task[object]:
+    task = asyncio.current_task()
+    if task is None:
+        raise RuntimeError("an RPC is served in a task")
+    return task

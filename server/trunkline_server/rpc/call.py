@@ -1,0 +1,113 @@
+"""One RPC while it is served: what it works with, how it fails, and how it is cut short."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from grpc import StatusCode, aio
+
+from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.frames import CallFailure
+from trunkline_server.routing.types import Reason
+from trunkline_server.rpc import account
+from trunkline_server.rpc.cancellation import Cancellation, Cause, time_left_s
+from trunkline_server.rpc.status import status_of
+from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
+from trunkline_server.telemetry.canonical import RpcRecord
+
+Context = aio.ServicerContext[bytes, bytes]
+
+STATUS_LINGER_S = 1.0
+"""How long a call waits until its error status has left: a stalled reader gets it when it reads again."""
+
+
+@dataclass(slots=True)
+class Work:
+    """What a method gets to work with, and writes down of it."""
+
+    scope: CallScope
+    record: RpcRecord
+
+
+class Call:
+    """One RPC while it is served."""
+
+    def __init__(self, context: Context, cancellation: Cancellation, work: Work, writer: StreamWriter | None) -> None:
+        self.context = context
+        self.cancellation = cancellation
+        self.work = work
+        self.record = work.record
+        self.writer = writer
+        self._ending = False
+
+    @property
+    def stream_writer(self) -> StreamWriter:
+        """The writer of a stream. Raises RuntimeError for a call with one answer."""
+        if self.writer is None:
+            raise RuntimeError("a call with one answer has no stream")
+        return self.writer
+
+    def tell_draining(self) -> None:
+        """Let the reader of a stream know that the server is going down."""
+        if self.writer is not None and not self._ending:
+            self.writer.tell_draining()
+
+    def cut(self, *, at_once: bool) -> None:
+        """End the call for the drain; one that is ending anyway goes on with that."""
+        if self._ending:
+            return
+        if self.writer is not None:
+            self.writer.cut(at_once=at_once)
+        else:
+            self.cancellation.cancel(Cause.DRAIN)
+
+    async def fail(self, failure: CallFailure) -> None:
+        """End the call with a status, after the frames that belong to it. Raises what grpc is to see."""
+        self._ending = True
+        account.note_failure(self.record, failure)
+        committed = False
+        if self.writer is not None:
+            committed = self.writer.seq > 0  # frames begin with the first content
+            await self._close_stream(self.writer, failure)
+        status = status_of(failure, committed=committed)
+        self.record.code = status.code.name
+        try:
+            async with asyncio.timeout(STATUS_LINGER_S):
+                await self.context.abort(status.code, status.message, status.trailing_metadata())
+        except TimeoutError:
+            return  # the status stands behind unread frames; grpc sends it when there is room
+        except aio.AbortError:
+            raise  # what grpc wants to see after an abort
+        except (aio.InternalError, aio.UsageError):
+            raise self.gone() from None
+
+    def gone(self) -> asyncio.CancelledError:
+        """Note that nobody is there any more; returns what is to be raised then."""
+        self.note_cause(Cause.DEADLINE if time_left_s(self.context) == 0 else Cause.CALLER)
+        return asyncio.CancelledError()
+
+    def note_cause(self, cause: Cause) -> None:
+        """Write down who ended the call."""
+        self.record.cancelled_by = self.record.cancelled_by or cause.value
+        if cause is Cause.DEADLINE:
+            self.record.code, self.record.reason = StatusCode.DEADLINE_EXCEEDED.name, Reason.DEADLINE.value
+        elif cause is Cause.CALLER:
+            self.record.code, self.record.reason = StatusCode.CANCELLED.name, ""
+        else:
+            return
+        self.record.outcome = "CANCELLED"
+
+    async def _close_stream(self, writer: StreamWriter, failure: CallFailure) -> None:
+        """Write the frames that the engine did not write any more."""
+        if writer.stuck:
+            return
+        try:
+            await writer.write_last(writer.delivered.closing_frames(failure))
+        except CallerGoneError:
+            raise self.gone() from None
+        except asyncio.CancelledError:
+            cause = self.cancellation.judge(time_left_s(self.context))
+            self.note_cause(cause)
+            if cause in {Cause.DEADLINE, Cause.CALLER}:
+                raise

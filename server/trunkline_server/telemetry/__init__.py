@@ -1,0 +1,1 @@
+"""What the server says about itself: structured logs, without anything that a caller or a provider said."""
