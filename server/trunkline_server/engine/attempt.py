@@ -124,11 +124,9 @@ class OpenStream:
         try:
             async for chunk in response.chunks():
                 yield decoder.feed(chunk)
+                if decoder.failure is not None:
+                    raise AttemptError(decoder.failure)
             yield decoder.close()
-        except AttemptError as error:
-            if error.deltas:
-                yield list(error.deltas)
-            raise
         except BrokenBodyError as error:
             if decoder.finished is not None:
                 return

@@ -6,7 +6,7 @@ answers and classified failures. It never sends, waits or retries.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -16,15 +16,11 @@ from trunkline_server.routing.failures import Failure
 
 
 class AttemptError(Exception):
-    """An attempt failed; `failure` says how, already classified.
+    """An attempt failed; `failure` says how, already classified."""
 
-    `deltas` came in the same piece of the stream, in front of the failure: they were said and count.
-    """
-
-    def __init__(self, failure: Failure, deltas: Sequence[Delta] = ()) -> None:
+    def __init__(self, failure: Failure) -> None:
         super().__init__(failure.failure_class.value)
         self.failure = failure
-        self.deltas = tuple(deltas)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +48,9 @@ class StreamDecoder(Protocol):
     """Turns the bytes of one streamed response into events, in any chunking. One instance an attempt."""
 
     def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed, maybe none.
+        """Return the deltas that `chunk` completed, maybe none; raise AttemptError for an error event or garbage.
 
-        Raise AttemptError for an error event or garbage, with the deltas that stood in front of it in this chunk.
+        Deltas that stand in front of the error in the same chunk are returned, and `failure` tells of it.
         """
         ...
 
@@ -65,6 +61,11 @@ class StreamDecoder(Protocol):
     @property
     def finished(self) -> Finished | None:
         """The terminal event, once it came; None before. After it only usage may follow."""
+        ...
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure that ended the stream: raised already, or to be raised once its deltas were taken."""
         ...
 
     @property
