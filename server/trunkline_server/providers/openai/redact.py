@@ -13,7 +13,7 @@ _HIDDEN: Final = "***"
 _SECRETS: Final = re.compile(
     r"(?i:\bbearer\s+\S+|\bbasic\s+[A-Za-z0-9+/=]{16,})"  # credentials of an authorization header
     r"|(?i:\b(?:api[-_ ]?key|secret|token|password|authorization)\s*[=:]\s*[\"']?[^\s\"',;]+)"
-    r"|\b(?:sk|pk|rk|gsk|xai|ghp|gho|github_pat)[-_][A-Za-z0-9_*.\-]{4,}"
+    r"|\b(?:sk|pk|rk|gsk|xai|ghp|gho|github_pat)[-_][A-Za-z0-9_*.\-]{3,}"
     r"|\b(?:AIza|AKIA|ASIA|eyJ)[A-Za-z0-9_*.\-]{8,}"
     r"|\b(?:key|org|proj|user|acct|sess)[-_](?=[A-Za-z]*[0-9*])[A-Za-z0-9_*\-]{6,}"  # accounts; no word has a digit
     r"|\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"
