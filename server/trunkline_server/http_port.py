@@ -1,0 +1,40 @@
+"""The HTTP port: `/healthz` says that the process lives, `/readyz` that it takes calls; metrics will join them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from aiohttp import web
+
+_HEADERS = {"cache-control": "no-store"}
+
+
+class HttpPort:
+    """A small HTTP server beside the gRPC ones. It has no state of its own: `ready` is asked each time."""
+
+    def __init__(self, ready: Callable[[], bool]) -> None:
+        self._ready = ready
+        app = web.Application(client_max_size=1024)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/readyz", self._readyz)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and serve; return the port, with 0 resolved. Raises OSError if the address cannot be had."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, reuse_port=False)
+        await site.start()
+        bound: int = self._runner.addresses[0][1]
+        return bound
+
+    async def stop(self) -> None:
+        """Stop listening and close what is open. May be called whether `start` succeeded or not."""
+        await self._runner.cleanup()
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok\n", headers=_HEADERS)
+
+    async def _readyz(self, _: web.Request) -> web.Response:
+        if self._ready():
+            return web.Response(text="ready\n", headers=_HEADERS)
+        return web.Response(status=503, text="not ready: starting or draining\n", headers=_HEADERS)

@@ -1,0 +1,79 @@
+"""The life of the process: starting, ready, draining, stopped, and the signals that move it on.
+
+The first SIGTERM or SIGINT drains: what runs may finish within the grace. A second one stops at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from types import TracebackType
+from typing import Self
+
+
+class Phase(Enum):
+    """Where the process stands."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+
+
+class Lifecycle:
+    """Turns signals into phases. Use it as a context: the handlers are there inside and gone after."""
+
+    def __init__(self) -> None:
+        self.phase = Phase.STARTING
+        self._asked = asyncio.Event()
+        self._at_once = asyncio.Event()
+        self._signals = (signal.SIGTERM, signal.SIGINT)
+
+    def __enter__(self) -> Self:
+        """Take the signals over."""
+        loop = asyncio.get_running_loop()
+        for number in self._signals:
+            loop.add_signal_handler(number, self.stop)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        self.phase = Phase.STOPPED
+        loop = asyncio.get_running_loop()
+        for number in self._signals:
+            loop.remove_signal_handler(number)
+
+    @property
+    def ready(self) -> bool:
+        """Whether new calls are taken."""
+        return self.phase is Phase.READY
+
+    def stop(self) -> None:
+        """Ask for a drain; asked again, for a stop at once."""
+        if self._asked.is_set():
+            self._at_once.set()
+        self._asked.set()
+
+    async def run(self, drain: Callable[[], Awaitable[None]], stop_now: Callable[[], Awaitable[None]]) -> bool:
+        """Be ready until asked to stop, then drain; return False if the drain was cut short."""
+        self.phase = Phase.READY
+        await self._asked.wait()
+        self.phase = Phase.DRAINING
+        draining = asyncio.ensure_future(drain())
+        cut = asyncio.ensure_future(self._at_once.wait())
+        try:
+            await asyncio.wait((draining, cut), return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            cut.cancel()
+            whole = draining.done()
+            if not whole:
+                draining.cancel()
+                await asyncio.wait((draining,))
+                await stop_now()
+        if whole:
+            draining.result()
+        return whole
