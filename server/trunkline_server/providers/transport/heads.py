@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from trunkline_server.providers.transport.base import TransportError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from trunkline_server.providers.transport.base import UpstreamRequest
 
@@ -21,6 +23,7 @@ _METHOD: Final = re.compile(r"[A-Z]+")
 _URL: Final = re.compile(r"https?://[^\s/?#@\x00-\x1f\x7f-\U0010ffff]+(?:[/?][!\x24-\x7e\x22]*)?")
 
 
+@functools.lru_cache(maxsize=1024)
 def check_target(method: str, url: str) -> None:
     """Raise TransportError unless `method` and `url` can stand in a request line.
 
@@ -30,6 +33,10 @@ def check_target(method: str, url: str) -> None:
         raise TransportError("the method of an upstream request is no upper-case word")
     if not _URL.fullmatch(url):
         raise TransportError("the URL of an upstream request is not a plain, encoded http or https URL")
+    try:
+        _ = urlsplit(url).port
+    except ValueError:
+        raise TransportError("the URL of an upstream request has no valid host and port") from None
 
 
 def header_lines(request: UpstreamRequest) -> str:
@@ -39,7 +46,7 @@ def header_lines(request: UpstreamRequest) -> str:
     those are the transport's own. Neither message holds a value.
     """
     lines = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
-    if not _HEADER_LINES.fullmatch(lines):
+    if not _HEADER_LINES.fullmatch(lines) or lines.count("\n") != len(request.headers):
         raise TransportError("a header of an upstream request has a name or a value that HTTP does not allow")
     names = {name.lower() for name in request.headers}
     if not _FRAMING.isdisjoint(names):
@@ -60,8 +67,3 @@ def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def headers_size(raw: Iterable[tuple[bytes, bytes]]) -> int:
     """Return the bytes of all names and values."""
     return sum(len(name) + len(value) for name, value in raw)
-
-
-def as_pairs(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-    """Return checked header fields as the pairs of bytes that go out."""
-    return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
