@@ -83,7 +83,7 @@ class Lane:
         while self.waiting:
             due, place, virtual_time, key = self.waiting[0]
             free_at = key.free_at(self._model, now)
-            if key.id in exclude:
+            if key.id in exclude or key.probing:
                 aside.append(heappop(self.waiting))
             elif free_at > due:
                 heappop(self.waiting)

@@ -1,0 +1,473 @@
+"""The gate by example: slots, the queue, its refusals, re-entrancy, resizing and closing."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from trunkline_server.routing.clock import ManualClock
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.gate import Gate, GateLimits, Ticket, TicketState
+from trunkline_server.routing.key_pool import KeyPool, KeySpec
+from trunkline_server.routing.lease import Lease, LeaseError
+from trunkline_server.routing.types import Reason, Refusal
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class House:
+    """A gate with its pool, its clock, and what its waiters were told."""
+
+    def __init__(self, max_in_flight: int = 1, queue: int = 10, max_wait_s: float = 5.0, keys: int = 1) -> None:
+        self.clock = ManualClock(100.0)
+        specs = [KeySpec(f"k{number}", 1) for number in range(keys)]
+        self.pool = KeyPool("openai", specs, clock=self.clock, rng=Random(1))
+        limits = GateLimits(max_in_flight, queue, max_wait_s)
+        self.gate = Gate("openai", limits, self.pool, clock=self.clock)
+        self.granted: dict[str, Lease] = {}
+        self.refused: dict[str, Refusal] = {}
+        self.order: list[str] = []
+
+    def take(self, model: str = "m", exclude: frozenset[str] = NOBODY) -> Lease:
+        """Take what can be had at once."""
+        lease = self.gate.try_take(model, exclude)
+        assert lease is not None
+        return lease
+
+    def ask(
+        self, name: str, model: str = "m", exclude: frozenset[str] = NOBODY, deadline_s: float = 60.0
+    ) -> Ticket | Refusal:
+        """Join under a name that tells the callbacks apart."""
+
+        def on_grant(lease: Lease) -> None:
+            self.granted[name] = lease
+            self.order.append(name)
+
+        def on_refused(refusal: Refusal) -> None:
+            self.refused[name] = refusal
+            self.order.append(name)
+
+        deadline_at = self.clock() + deadline_s
+        return self.gate.join(model, exclude, deadline_at=deadline_at, on_grant=on_grant, on_refused=on_refused)
+
+    def join(self, name: str, model: str = "m", exclude: frozenset[str] = NOBODY, deadline_s: float = 60.0) -> Ticket:
+        """Join and be let in."""
+        ticket = self.ask(name, model, exclude, deadline_s)
+        assert isinstance(ticket, Ticket)
+        return ticket
+
+    def refusal(self, name: str, model: str = "m", deadline_s: float = 60.0) -> Refusal:
+        """Join and be refused at the door."""
+        refusal = self.ask(name, model, deadline_s=deadline_s)
+        assert isinstance(refusal, Refusal)
+        return refusal
+
+    def cool(self, key: str, seconds: float, model: str = "m") -> None:
+        """Keep a key from a model for so long."""
+        self.pool.failed(key, model, Failure(FailureClass.RATE_LIMITED, "429", retry_after_s=seconds))
+
+    def go_to(self, at: float | None) -> None:
+        """Let time pass to a moment, and a rounding error beyond."""
+        assert at is not None
+        self.clock.advance(max(0.0, at - self.clock()) + 1e-9)
+        self.gate.poll()
+
+
+# -- slots
+
+
+def test_a_lease_is_slot_and_key() -> None:
+    """Slot and key are taken together and given back together."""
+    house = House(max_in_flight=2)
+    lease = house.take()
+    assert (lease.provider, lease.key_id, lease.model, lease.granted_at) == ("openai", "k0", "m", 100.0)
+    assert (house.gate.in_flight, house.pool.in_flight) == (1, 1)
+    second = house.take()
+    assert house.gate.try_take("m") is None
+    lease.release()
+    second.release()
+    assert (house.gate.in_flight, house.pool.in_flight) == (0, 0)
+
+
+def test_a_second_release_raises_and_frees_nothing() -> None:
+    """A lease is released exactly once."""
+    house = House(max_in_flight=2)
+    lease, _other = house.take(), house.take()
+    lease.release()
+    with pytest.raises(LeaseError, match="released twice: <Lease openai/m key k0"):
+        lease.release()
+    assert (house.gate.in_flight, house.pool.in_flight) == (1, 1)
+
+
+def test_no_usable_key_takes_no_slot() -> None:
+    """A call whose keys cannot serve leaves the slot to others."""
+    house = House()
+    house.cool("k0", 3.0)
+    assert house.gate.try_take("m") is None
+    assert house.gate.in_flight == 0
+    assert house.gate.try_take("other") is not None
+
+
+# -- the queue
+
+
+def test_first_in_first_out() -> None:
+    """A slot that comes free goes to the one that waits longest, inside the release."""
+    house = House()
+    lease = house.take()
+    for name in ("one", "two", "three"):
+        house.join(name)
+    lease.release()
+    assert house.order == ["one"]
+    house.granted["one"].release()
+    house.granted["two"].release()
+    assert house.order == ["one", "two", "three"]
+    assert (house.gate.in_flight, house.gate.waiting) == (1, 0)
+
+
+def test_nobody_overtakes_a_waiter_that_could_go() -> None:
+    """A newcomer gets no slot that a waiter could have, even before the gate was polled."""
+    house = House(max_in_flight=2)
+    house.cool("k0", 3.0)
+    house.join("waiter")
+    assert house.take("other").key_id == "k0"
+    house.clock.advance(3.0)
+    assert house.gate.try_take("m") is None
+    assert house.gate.try_take("other") is None
+    assert house.gate.blockage("m").reason is Reason.QUEUE_FULL
+    assert house.gate.next_event_at() == house.clock()
+    house.gate.poll()
+    assert house.order == ["waiter"]
+
+
+def test_a_waiter_whose_keys_cannot_serve_is_passed_over_and_keeps_its_place() -> None:
+    """The next one goes, and the one passed over goes before all that came later."""
+    house = House()
+    lease = house.take()
+    house.join("cool")
+    house.cool("k0", 3.0)
+    house.join("other", "other")
+    house.join("late", "other")
+    lease.release()
+    assert house.order == ["other"]
+    house.clock.advance(3.0)
+    house.granted["other"].release()
+    assert house.order == ["other", "cool"]
+
+
+def test_a_waiter_gets_none_of_the_keys_it_excludes() -> None:
+    """A waiter waits for a key that it has not tried yet."""
+    house = House(max_in_flight=1, keys=2)
+    lease = house.take()
+    house.cool("k1", 2.0)
+    house.join("picky", exclude=frozenset({"k0"}))
+    lease.release()
+    assert house.order == []
+    assert house.gate.next_event_at() == 102.0
+    house.go_to(102.0)
+    assert house.granted["picky"].key_id == "k1"
+
+
+def test_a_waiter_that_leaves_is_never_called() -> None:
+    """Leaving is at once and may be repeated; the next waiter moves up."""
+    house = House()
+    lease = house.take()
+    ticket = house.join("gone")
+    house.join("stays")
+    house.gate.leave(ticket)
+    house.gate.leave(ticket)
+    assert ticket.state is TicketState.LEFT
+    assert house.gate.waiting == 1
+    lease.release()
+    assert house.order == ["stays"]
+    house.gate.leave(ticket)
+    assert house.gate.in_flight == 1
+
+
+def test_leaving_after_the_grant_does_nothing() -> None:
+    """A ticket that was granted has no place left to give up; its lease is its receiver's."""
+    house = House()
+    lease = house.take()
+    ticket = house.join("one")
+    lease.release()
+    house.gate.leave(ticket)
+    assert ticket.state is TicketState.GRANTED
+    assert house.gate.in_flight == 1
+    house.granted["one"].release()
+    assert house.gate.in_flight == 0
+
+
+# -- refusals
+
+
+def test_a_full_queue_refuses() -> None:
+    """Beyond its length the queue refuses with QUEUE_FULL and a time to stay away."""
+    house = House(queue=1, max_wait_s=4.0)
+    house.take()
+    house.join("one")
+    refusal = house.refusal("two")
+    assert (refusal.failure_class, refusal.reason) == (FailureClass.SATURATED, Reason.QUEUE_FULL)
+    assert refusal.retry_after_s == 4.0
+    assert "1 wait, and 1 may" in refusal.message
+
+
+@pytest.mark.parametrize(("queue", "max_wait_s"), [(0, 5.0), (10, 0.0)])
+def test_a_gate_without_a_queue_refuses_at_once(queue: int, max_wait_s: float) -> None:
+    """Where nobody may wait, a full gate refuses at the door."""
+    house = House(queue=queue, max_wait_s=max_wait_s)
+    house.take()
+    refusal = house.refusal("one")
+    assert refusal.reason is Reason.QUEUE_FULL
+    assert refusal.retry_after_s is not None
+    assert refusal.retry_after_s > 0
+
+
+def test_the_time_to_stay_away_follows_the_slots() -> None:
+    """Once five calls were seen, it is the mean slot time for everyone that waits and the newcomer."""
+    house = House(max_in_flight=2, queue=3)
+    for _ in range(5):
+        lease = house.take()
+        house.clock.advance(4.0)
+        lease.release()
+    house.take()
+    house.take()
+    for name in ("one", "two", "three"):
+        house.join(name)
+    assert house.refusal("four").retry_after_s == pytest.approx((3 + 1) / 2 * 4.0)
+
+
+def test_a_wait_ends_after_its_time() -> None:
+    """Who waited `max_wait_s` for a slot is refused as QUEUE_TIMEOUT, and not before."""
+    house = House(max_wait_s=5.0)
+    house.take()
+    house.join("one")
+    assert house.gate.next_event_at() == 105.0
+    house.clock.advance(4.999)
+    house.gate.poll()
+    assert house.order == []
+    house.go_to(105.0)
+    refusal = house.refused["one"]
+    assert (refusal.failure_class, refusal.reason) == (FailureClass.SATURATED, Reason.QUEUE_TIMEOUT)
+    assert refusal.retry_after_s == 5.0
+    assert "within 5 s" in refusal.message
+    assert house.gate.next_event_at() is None
+
+
+def test_a_slot_that_comes_too_late_is_not_granted() -> None:
+    """A waiter whose time is over is refused even if the poll came late, and the slot goes to the next."""
+    house = House(max_wait_s=5.0)
+    lease = house.take()
+    house.join("late")
+    house.clock.advance(3.0)
+    house.join("next")
+    house.clock.advance(2.5)
+    lease.release()
+    assert list(house.refused) == ["late"]
+    assert list(house.granted) == ["next"]
+
+
+def test_the_callers_deadline_ends_the_wait_as_such() -> None:
+    """A wait that the caller's own deadline ends is refused as DEADLINE, without a time to stay away."""
+    house = House(max_wait_s=5.0)
+    house.take()
+    house.join("one", deadline_s=2.0)
+    house.go_to(house.gate.next_event_at())
+    refusal = house.refused["one"]
+    assert (refusal.failure_class, refusal.reason) == (FailureClass.DEADLINE, Reason.DEADLINE)
+    assert refusal.retry_after_s is None
+    assert house.refusal("two", deadline_s=0.0).reason is Reason.DEADLINE
+
+
+def test_a_wait_for_a_key_ends_early_when_it_would_be_in_vain() -> None:
+    """With a slot free and all keys cooling past its bound, a waiter is refused at once, by the pool's reason."""
+    house = House(max_in_flight=2, max_wait_s=5.0)
+    lease = house.take()
+    house.cool("k0", 2.0)
+    house.join("one")
+    assert house.gate.next_event_at() == 102.0
+    house.cool("k0", 30.0)
+    lease.release()
+    refusal = house.refused["one"]
+    assert (refusal.failure_class, refusal.reason) == (FailureClass.RATE_LIMITED, Reason.RATE_LIMITED)
+    assert refusal.retry_after_s == 30.0
+
+
+def test_the_door_refuses_a_wait_in_vain() -> None:
+    """Who cannot be served within the bound is refused at the door by the pool's reason, even if no slot is free."""
+    house = House(max_wait_s=5.0)
+    house.take("other")
+    house.cool("k0", 5.0)
+    assert house.refusal("one").failure_class is FailureClass.RATE_LIMITED
+    house.pool.failed("k0", "m", Failure(FailureClass.KEY_REJECTED, "401"))
+    assert house.refusal("two").failure_class is FailureClass.KEY_REJECTED
+    assert house.gate.waiting == 0
+
+
+def test_a_cool_down_within_the_bound_is_waited_out() -> None:
+    """A waiter gets the key as soon as its cool-down ends."""
+    house = House(max_wait_s=5.0)
+    house.cool("k0", 2.0)
+    house.join("one")
+    assert house.gate.next_event_at() == 102.0
+    house.go_to(102.0)
+    assert house.granted["one"].key_id == "k0"
+
+
+def test_only_one_waiter_gets_the_probe() -> None:
+    """A key due for its probe goes to the first waiter; others that have no other key are refused."""
+    house = House(max_in_flight=5, max_wait_s=100.0)
+    house.pool.failed("k0", "m", Failure(FailureClass.KEY_REJECTED, "401"))
+    house.join("one", deadline_s=100.0)
+    house.join("two", deadline_s=100.0)
+    house.go_to(house.gate.next_event_at())
+    assert list(house.granted) == ["one"]
+    assert house.refused["two"].failure_class is FailureClass.KEY_REJECTED
+
+
+def test_the_blockage_says_why_nothing_could_be_taken() -> None:
+    """The record of a no names the slots, the queue, the keys or the closed gate."""
+    house = House(max_in_flight=1)
+    lease = house.take()
+    assert "all 1 slots are in use" in house.gate.blockage("m").message
+    house.cool("k0", 3.0)
+    assert house.gate.blockage("m").failure_class is FailureClass.RATE_LIMITED
+    lease.release()
+    house.gate.close()
+    assert "takes no more calls" in house.gate.blockage("m").message
+
+
+# -- callbacks
+
+
+def test_a_callback_may_use_the_gate() -> None:
+    """A lease that is released inside the grant goes on to the next waiter, once, in order."""
+    house = House()
+    lease = house.take()
+    passed: list[str] = []
+
+    def pass_on(name: str) -> None:
+        def on_grant(granted: Lease) -> None:
+            passed.append(f"{name} begins")
+            granted.release()
+            house.gate.poll()
+            passed.append(f"{name} ends")
+
+        house.gate.join("m", NOBODY, deadline_at=1e9, on_grant=on_grant, on_refused=lambda _: None)
+
+    for name in ("one", "two", "three"):
+        pass_on(name)
+    lease.release()
+    assert passed == ["one begins", "one ends", "two begins", "two ends", "three begins", "three ends"]
+    assert (house.gate.in_flight, house.pool.in_flight, house.gate.waiting) == (0, 0, 0)
+
+
+def test_joining_and_leaving_call_nobody() -> None:
+    """A waiter that could go at once is granted by the next poll, which is due now."""
+    house = House()
+    house.join("one")
+    ticket = house.join("two")
+    assert house.gate.try_take("m") is None
+    house.gate.leave(ticket)
+    assert house.order == []
+    assert house.gate.next_event_at() == house.clock()
+    house.gate.poll()
+    assert house.order == ["one"]
+
+
+def test_a_grant_that_fails_is_given_back() -> None:
+    """What a callback raises comes out, and neither slot nor key stays behind."""
+    house = House()
+
+    def on_grant(_: Lease) -> None:
+        raise RuntimeError("the receiver broke")
+
+    house.gate.join("m", NOBODY, deadline_at=1e9, on_grant=on_grant, on_refused=lambda _: None)
+    house.join("next")
+    with pytest.raises(RuntimeError, match="the receiver broke"):
+        house.gate.poll()
+    assert (house.gate.in_flight, house.pool.in_flight) == (0, 0)
+    house.gate.poll()
+    assert house.order == ["next"]
+
+
+# -- reload and drain
+
+
+def test_a_resize_grants_and_fails_nobody() -> None:
+    """More slots go to the waiters at once; fewer slots and a shorter queue take nothing from anybody."""
+    house = House(max_in_flight=1, queue=10)
+    leases = [house.take()]
+    for name in ("one", "two", "three", "four"):
+        house.join(name)
+    house.gate.resize(GateLimits(3, 10, 5.0))
+    assert house.order == ["one", "two"]
+    house.gate.resize(GateLimits(1, 1, 0.1))
+    assert (house.gate.in_flight, house.gate.waiting) == (3, 2)
+    assert house.gate.next_event_at() == 105.0
+    assert house.refusal("five").reason is Reason.QUEUE_FULL
+    leases += house.granted.values()
+    for lease in leases:
+        lease.release()
+    assert house.order == ["one", "two", "three"]
+
+
+def test_a_closed_gate_sends_everybody_on() -> None:
+    """Waiters move on as SATURATED, newcomers are refused, and leases that are out end as always."""
+    house = House()
+    lease = house.take()
+    house.join("one")
+    house.join("two")
+    house.gate.close()
+    assert [refusal.failure_class for refusal in house.refused.values()] == [FailureClass.SATURATED] * 2
+    assert house.refusal("three").failure_class is FailureClass.SATURATED
+    lease.release()
+    assert house.gate.try_take("m") is None
+    assert (house.gate.in_flight, house.pool.in_flight) == (0, 0)
+
+
+def test_a_new_key_serves_those_that_wait() -> None:
+    """After a reload of the pool a poll grants what the new keys can serve."""
+    house = House(max_in_flight=2)
+    house.cool("k0", 4.0)
+    house.join("one")
+    house.pool.reconfigure([KeySpec("k0", 1), KeySpec("new", 1)])
+    assert house.gate.next_event_at() == house.clock()
+    house.gate.poll()
+    assert house.granted["one"].key_id == "new"
+
+
+@pytest.mark.parametrize(
+    ("max_in_flight", "queue", "max_wait_s"), [(0, 1, 1.0), (1, -1, 1.0), (1, 1, -1.0), (1, 1, float("nan"))]
+)
+def test_bounds_that_mean_nothing_are_refused(max_in_flight: int, queue: int, max_wait_s: float) -> None:
+    """A gate lets at least one call through and waits no negative time."""
+    with pytest.raises(ValueError, match="no bounds of a gate"):
+        GateLimits(max_in_flight, queue, max_wait_s)
+
+
+def test_waiters_that_come_and_go_leave_nothing_behind() -> None:
+    """However many joined and left, the gate remembers only who is there."""
+    house = House()
+    house.take()
+    house.join("stays")
+    for number in range(5000):
+        house.gate.leave(house.join(f"n{number}", model=f"m{number % 7}"))
+    assert house.gate.waiting == 1
+    assert len(house.gate._bounds) <= 70
+    assert list(house.gate._kinds) == [("m", NOBODY)]
+
+
+def test_the_gate_tells_its_state_readably() -> None:
+    """The repr of gate, lease and ticket say what is held and who waits."""
+    house = House(max_in_flight=1, queue=10)
+    lease = house.take()
+    ticket = house.join("one")
+    assert repr(house.gate) == "<Gate openai: 1 of 1 in flight, 1 of 10 waiting>"
+    assert repr(lease) == "<Lease openai/m key k0 granted at 100.000, held>"
+    assert "model='m'" in repr(ticket)
+    assert "state=<TicketState.WAITING" in repr(ticket)
+    lease.release()
+    house.gate.close()
+    assert repr(lease) == "<Lease openai/m key k0 granted at 100.000, released>"
+    assert repr(house.gate) == "<Gate openai: 1 of 1 in flight, 0 of 10 waiting, closed>"
