@@ -51,7 +51,7 @@ _WORDS: dict[str, bool | None] = {
 }
 _NUMBER_START = frozenset("+-.0123456789")
 _HINTS = {
-    "found character that cannot start any token": " (a tab? Indent with blanks, and quote text that begins with @ or `)",
+    "found character that cannot start any token": " (a tab? Indent with blanks; quote text that begins with @ or `)",
     "mapping values are not allowed in this context": " (quote text that holds a colon and a blank; indent alike)",
 }
 # Longer digits are a hash or an id, not a quantity.
