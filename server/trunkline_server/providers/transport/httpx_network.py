@@ -59,7 +59,9 @@ class NetworkStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
 
     def __init__(self) -> None:
         self.ended = False
-        """Whether the connection was lost or closed, by either side."""
+        """Whether the connection is gone: lost, or closed by either side."""
+        self.lost = False
+        """Whether it was the other side, or the network, that ended it."""
         self.answered = False
         """Whether a byte was read; who sends the next request sets it back."""
         self.on_end: Callable[[], None] | None = None
@@ -68,9 +70,7 @@ class NetworkStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self._received = bytearray()
         self._error: Exception | None = None
         self._reader: asyncio.Future[None] | None = None
-        self._writer: asyncio.Future[None] | None = None
         self._reading_paused = False
-        self._writing_paused = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; asyncio has set TCP_NODELAY on it."""
@@ -85,24 +85,17 @@ class NetworkStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         _wake(self._reader)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the end of the connection; the first news of it counts."""
-        if self.ended:
-            return
+        """Take the end of the connection."""
+        if not self.ended:
+            self.lost = True
+            self._end(exc)
+
+    def _end(self, exc: Exception | None) -> None:
         self.ended = True
         self._error = exc
         _wake(self._reader)
-        _wake(self._writer)
         if self.on_end is not None:
             self.on_end()
-
-    def pause_writing(self) -> None:
-        """Hold writers back."""
-        self._writing_paused = True
-
-    def resume_writing(self) -> None:
-        """Let writers go on."""
-        self._writing_paused = False
-        _wake(self._writer)
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109 - httpcore's signature
         """Return what came, up to `max_bytes`; empty at the end; raise ReadError after a reset."""
@@ -125,28 +118,30 @@ class NetworkStream(asyncio.Protocol, httpcore.AsyncNetworkStream):
         self.answered = self.answered or bool(data)
         return data
 
-    async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109 - httpcore's signature
-        """Write and wait until the peer has taken all but a little; raise WriteError if the connection is lost."""
-        if self._transport is not None and not self.ended:
-            self._transport.write(buffer)
-        while self._writing_paused and not self.ended:
-            self._writer = asyncio.get_running_loop().create_future()
-            try:
-                async with asyncio.timeout(timeout):
-                    await self._writer
-            except TimeoutError:
-                raise httpcore.WriteTimeout("the peer does not read") from None
-            finally:
-                self._writer = None
-        if self.ended:
+    async def write(
+        self,
+        buffer: bytes,
+        timeout: float | None = None,  # noqa: ARG002, ASYNC109 - httpcore's signature
+    ) -> None:
+        """Hand bytes over and return: an upstream may answer before it has read a request, or instead of it.
+
+        What is unsent is part of a request that the caller holds anyway. Raise WriteError if the connection is lost.
+        """
+        if self.ended or self._transport is None:
             raise httpcore.WriteError("the connection is lost")
+        self._transport.write(buffer)
+
+    @property
+    def unsent(self) -> bool:
+        """Whether bytes of a request are still waiting to be sent."""
+        return self._transport is not None and self._transport.get_write_buffer_size() > 0
 
     def abort(self) -> None:
         """Close at once. Idempotent. Whoever waits for bytes is told."""
         if self._transport is not None and not self.ended:
             self._received.clear()
             self._transport.abort()
-            self.connection_lost(ConnectionAbortedError("closed by this side"))
+            self._end(ConnectionAbortedError("closed by this side"))
 
     async def aclose(self) -> None:
         """Close at once. Idempotent."""

@@ -90,11 +90,12 @@ class Pool(httpx.AsyncBaseTransport):
 
     def keep(self, connection: _Connection) -> None:
         """Take a connection back whose response is over; drop it if it is of no more use."""
-        if self._closed or connection.stream.ended or not connection.http.is_idle():
-            connection.stream.abort()
+        stream = connection.stream
+        if self._closed or stream.ended or stream.unsent or not connection.http.is_idle():
+            stream.abort()
             return
         self._idle.setdefault(connection.origin, []).append(connection)
-        connection.expiry = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, connection.stream.abort)
+        connection.expiry = asyncio.get_running_loop().call_later(KEEP_ALIVE_S, stream.abort)
 
     def _forget(self, connection: _Connection) -> None:
         self._open.discard(connection)

@@ -130,7 +130,7 @@ class HttpxResponse(BodyResponse):
         try:
             return await anext(self._body, b"")
         except (httpcore.NetworkError, httpcore.ProtocolError, httpx.StreamError) as exc:
-            if isinstance(exc, httpcore.RemoteProtocolError) and not self._stream.ended:
+            if isinstance(exc, httpcore.RemoteProtocolError) and not self._stream.lost:
                 raise ProtocolError("the framing of the response's body is broken") from None
             raise BrokenBodyError("the connection was lost before the end of the response's body") from None
 
