@@ -24,8 +24,6 @@ MAX_DETAILS_BYTES = 2560
 """For the whole serialized google.rpc.Status."""
 OMITTED = "omitted"
 """The metadata entry that counts what there was no room for."""
-UPSTREAM_PARAM = "upstream_param"
-"""The metadata entry with the provider's own name of the parameter that it refused."""
 _MAX_METADATA_BYTES = 1024
 _MAX_KEY_BYTES = 64
 _MAX_TEXT_BYTES = 256
@@ -86,10 +84,9 @@ def _error_info(failure: CallFailure, reason: Reason) -> tuple[error_details_pb2
     omitted = int(failure.metadata.get(OMITTED, "0"))
     room = _Room(_MAX_METADATA_BYTES)
     metadata = {}
-    given = {key: value for key, value in failure.metadata.items() if key != OMITTED}
-    if reason is Reason.BAD_REQUEST and failure.failure is not None and failure.failure.upstream_param:
-        given.setdefault(UPSTREAM_PARAM, failure.failure.upstream_param)
-    for key, value in given.items():
+    for key, value in failure.metadata.items():
+        if key == OMITTED:
+            continue
         short_key, short_value = cut_utf8(key, _MAX_KEY_BYTES), cut_utf8(value, _MAX_TEXT_BYTES)
         if room.take(len(short_key.encode()) + len(short_value.encode()) + _ENTRY_BYTES):
             metadata[short_key] = short_value

@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from trunkline import v1 as pb
+from trunkline_server.chat.request import RoutingOptions
+from trunkline_server.rpc.decode_routing import decode_routing
+from trunkline_server.rpc.violations import InvalidRequestError, Violations
+
+SECOND = Duration(seconds=1)
+
+
+def decoded(routing: pb.RoutingOptions) -> tuple[RoutingOptions, tuple[str, ...]]:
+    found = Violations()
+    result = decode_routing(routing, found)
+    found.raise_if_any()
+    return result
+
+
+def refused(routing: pb.RoutingOptions) -> list[str]:
+    with pytest.raises(InvalidRequestError) as caught:
+        decoded(routing)
+    return [each.path for each in caught.value.violations]
+
+
+def test_the_built_options_are_taken() -> None:
+    """The number of attempts, no fallback, exclusions, and on_break FAIL, which is what happens anyway."""
+    routing = pb.RoutingOptions(
+        max_attempts=2, allow_fallback=False, exclude_targets=["openai", "a/b"], on_break=pb.ON_BREAK_FAIL
+    )
+    assert decoded(routing) == (
+        RoutingOptions(max_attempts=2, allow_fallback=False, exclude_targets=frozenset({"openai", "a/b"})),
+        (),
+    )
+
+
+def test_nothing_asked_for_is_nothing_refused() -> None:
+    """Zero, false, empty and UNSPECIFIED pass for options that are not built, set or not."""
+    zero = Duration()
+    routing = pb.RoutingOptions(
+        sticky_key="",
+        criticality=pb.CRITICALITY_UNSPECIFIED,
+        on_break=pb.ON_BREAK_UNSPECIFIED,
+        max_attempts=0,
+        max_cost_nanousd=0,
+        max_first_token=zero,
+        max_token_gap=zero,
+        allow_hedge=False,
+        detachable=False,
+        heartbeat=zero,
+        announce_early=False,
+        usage_every=zero,
+    )
+    assert decoded(routing) == (RoutingOptions(), ())
+
+
+@pytest.mark.parametrize(
+    ("routing", "name"),
+    [
+        (pb.RoutingOptions(fallback_models=["m"]), "fallback_models"),
+        (pb.RoutingOptions(sticky_key="k"), "sticky_key"),
+        (pb.RoutingOptions(criticality=pb.CRITICALITY_CRITICAL), "criticality"),
+        (pb.RoutingOptions(on_break=pb.ON_BREAK_RESTART), "on_break"),
+        (pb.RoutingOptions(on_break=pb.ON_BREAK_CONTINUE), "on_break"),
+        (pb.RoutingOptions(max_cost_nanousd=1), "max_cost_nanousd"),
+        (pb.RoutingOptions(max_first_token=SECOND), "max_first_token"),
+        (pb.RoutingOptions(max_token_gap=Duration(nanos=1)), "max_token_gap"),
+        (pb.RoutingOptions(require_capabilities=["vision"]), "require_capabilities"),
+        (pb.RoutingOptions(allow_regions=["eu"]), "allow_regions"),
+        (pb.RoutingOptions(allow_hedge=True), "allow_hedge"),
+        (pb.RoutingOptions(detachable=True), "detachable"),
+        (pb.RoutingOptions(heartbeat=SECOND), "heartbeat"),
+        (pb.RoutingOptions(announce_early=True), "announce_early"),
+        (pb.RoutingOptions(usage_every=SECOND), "usage_every"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_an_option_that_is_not_built_is_named_when_it_asks(routing: pb.RoutingOptions, name: str) -> None:
+    """Each of them alone, by its path."""
+    assert decoded(routing)[1] == (f"routing.{name}",)
+
+
+def test_every_option_of_the_contract_is_either_built_or_refused() -> None:
+    """An option that is added to the contract cannot be ignored in silence."""
+    built = {"max_attempts", "allow_fallback", "exclude_targets"}
+    everything = pb.RoutingOptions(
+        fallback_models=["m"],
+        sticky_key="k",
+        criticality=pb.CRITICALITY_SHEDDABLE,
+        on_break=pb.ON_BREAK_RESTART,
+        max_cost_nanousd=1,
+        max_first_token=SECOND,
+        max_token_gap=SECOND,
+        require_capabilities=["c"],
+        allow_regions=["r"],
+        allow_hedge=True,
+        detachable=True,
+        heartbeat=SECOND,
+        announce_early=True,
+        usage_every=SECOND,
+    )
+    refused_names = {path.removeprefix("routing.") for path in decoded(everything)[1]}
+    assert refused_names | built == {field.name for field in pb.RoutingOptions.DESCRIPTOR.fields}
+
+
+@pytest.mark.parametrize(
+    ("routing", "path"),
+    [
+        (pb.RoutingOptions(max_attempts=-1), "routing.max_attempts"),
+        (pb.RoutingOptions(max_cost_nanousd=-1), "routing.max_cost_nanousd"),
+        (pb.RoutingOptions(max_first_token=Duration(seconds=-1)), "routing.max_first_token"),
+        (pb.RoutingOptions(heartbeat=Duration(nanos=-1)), "routing.heartbeat"),
+        (pb.RoutingOptions(usage_every=Duration(seconds=2**62)), "routing.usage_every"),
+        (pb.RoutingOptions(exclude_targets=["a", ""]), "routing.exclude_targets[1]"),
+        (pb.RoutingOptions(exclude_targets=["x" * 257]), "routing.exclude_targets[0]"),
+        (pb.RoutingOptions(exclude_targets=["x"] * 257), "routing.exclude_targets"),
+        (pb.RoutingOptions(fallback_models=[""]), "routing.fallback_models[0]"),
+        (pb.RoutingOptions(sticky_key="k" * 257), "routing.sticky_key"),
+        (pb.RoutingOptions.FromString(b"\x18\x63"), "routing.criticality"),
+        (pb.RoutingOptions.FromString(b"\x20\x63"), "routing.on_break"),
+    ],
+)
+def test_a_wrong_option_is_a_violation_whether_it_is_built_or_not(routing: pb.RoutingOptions, path: str) -> None:
+    """Negative limits, empty names, unknown enum values, and texts above their bounds."""
+    assert refused(routing) == [path]
