@@ -230,9 +230,11 @@ def test_documents_are_frozen_and_normalised() -> None:
 
 
 def test_the_block_list_of_a_key_wins() -> None:
-    """A key serves what its list allows and its block list does not forbid."""
-    key = KeySettings.model_validate({"id": "k", "secret": "env:X", "models": ["a", "b"], "block_models": ["b"]})
-    assert [key.serves(model) for model in ("a", "b", "c")] == [True, False, False]
+    """A key serves what one of its patterns allows and none of its block list's forbids."""
+    given = {"id": "k", "secret": "env:X", "models": ["a*", "b"], "block_models": ["*-old", "a1"]}
+    key = KeySettings.model_validate(given)
+    served = [model for model in ("a", "a1", "a2", "a2-old", "b", "b2", "A", "c") if key.serves(model)]
+    assert served == ["a", "a2", "b"]
     assert KeySettings.model_validate({"id": "k", "secret": "env:X"}).serves("anything")
     assert not KeySettings.model_validate({"id": "k", "secret": "env:X", "block_models": ["*"]}).serves("anything")
 

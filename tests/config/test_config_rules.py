@@ -101,7 +101,7 @@ ERRORS = [
     ("weight: 0.5", "weight: .nan", "providers.openai.keys[1].weight", "out_of_range"),
     ("weight: 0.5", 'weight: "3"', "providers.openai.keys[1].weight", "wrong_type"),
     ("weight: 0.5", "weight: true", "providers.openai.keys[1].weight", "wrong_type"),
-    ("models: [gpt-4o-mini, gpt-4o]", "models: [gpt-4*]", "providers.openai.keys[1].models[0]", "bad_model"),
+    ("models: [gpt-4o-mini, gpt-4o]", "models: [gpt 4]", "providers.openai.keys[1].models[0]", "bad_model"),
     ("models: [gpt-4o-mini, gpt-4o]", "models: gpt-4o", "providers.openai.keys[1].models", "wrong_type"),
     # gate, timeouts
     ("max_in_flight: 10", "max_in_flight: 0", "providers.openai.gate.max_in_flight", "out_of_range"),

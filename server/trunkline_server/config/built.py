@@ -78,7 +78,5 @@ STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Settings that replace others: whoever gives them is not told that the others are missing."""
 
-CAPABILITIES: Final = frozenset(
-    {"tools", "vision", "json_schema", "json_object", "reasoning", "prefill", "logprobs", "audio", "documents"}
-)
-"""Capabilities that routing asks for; another one is kept, with a warning, since it may be a misspelling."""
+CAPABILITIES: Final = frozenset({"tools", "vision", "json_schema", "reasoning", "prefill"})
+"""Capabilities that routing knows; another one is kept, with a warning, since it may be a misspelling."""

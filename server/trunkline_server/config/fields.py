@@ -89,9 +89,9 @@ def _target(text: str) -> str:
 
 
 def _model_pattern(text: str) -> str:
-    if _MODEL_ID.fullmatch(text) is None or (text != "*" and "*" in text):
+    if _MODEL_ID.fullmatch(text) is None:
         raise PydanticCustomError(
-            "bad_model", 'must be a model name of the provider without blanks, or "*" for all of them'
+            "bad_model", "must be the provider's name of a model, or a pattern such as gpt-4o* or *, without blanks"
         )
     return text
 
@@ -161,7 +161,7 @@ TargetName = Annotated[str, AfterValidator(_target)]
 """``provider/model``; the model's own name may hold further slashes."""
 
 ModelPattern = Annotated[str, AfterValidator(_model_pattern)]
-"""The upstream name of a model, or ``*`` for every model."""
+"""The upstream name of a model, or a shell-style pattern of such names: ``gpt-4o*``, ``*``."""
 
 TokenHash = Annotated[str, AfterValidator(_token_hash)]
 """SHA-256 of a token in 64 hex digits, kept in lower case."""

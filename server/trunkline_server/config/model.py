@@ -7,6 +7,7 @@ not do yet stands in `built`, and is refused by name. The models are frozen: a l
 from __future__ import annotations
 
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -38,9 +39,9 @@ class _Settings(BaseModel):
 
 def may_use(model: str, models: tuple[str, ...], block_models: tuple[str, ...]) -> bool:
     """Tell whether a key with these lists may be used for the upstream model `model`; the block list wins."""
-    if "*" in block_models or model in block_models:
+    if any(fnmatchcase(model, pattern) for pattern in block_models):
         return False
-    return "*" in models or model in models
+    return any(fnmatchcase(model, pattern) for pattern in models)
 
 
 class KeySettings(_Settings):
@@ -56,7 +57,7 @@ class KeySettings(_Settings):
     """Share of the provider's calls, relative to the other keys. Default 1; 0: used only if no other is left."""
 
     models: tuple[ModelPattern, ...] = ("*",)
-    """Upstream models that this key may be used for. Default: all."""
+    """Upstream models that this key may be used for, as names or shell-style patterns. Default: all."""
 
     block_models: tuple[ModelPattern, ...] = ()
     """Upstream models that this key must not be used for; wins over `models`. Default: none."""
