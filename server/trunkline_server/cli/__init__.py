@@ -1,0 +1,1 @@
+"""The command `trunkline`: one module a command, and what they share."""

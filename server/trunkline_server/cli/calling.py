@@ -1,0 +1,109 @@
+"""Calls from the shell: where the server is, who calls, and how a failed call becomes a record.
+
+The command line knows the contract through the client distribution only; gRPC's own names stay in there.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from trunkline_server.cli import exits
+from trunkline_server.cli.address import validate_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from trunkline import CallFailure
+    from trunkline.v1 import CompletionServiceStub
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Which server is called, and as whom."""
+
+    server: Annotated[
+        str, Parameter(env_var="TRUNKLINE_SERVER", validator=validate_server, help="HOST:PORT of the server.")
+    ] = "127.0.0.1:50051"
+    token: Annotated[
+        str | None,
+        Parameter(env_var="TRUNKLINE_TOKEN", help="The caller's token; better given as the variable than typed."),
+    ] = None
+    plaintext_token: Annotated[
+        bool, Parameter(help="Send the token unencrypted to another machine, where something else protects the way.")
+    ] = False
+
+
+DEFAULT_SERVER = Server()
+
+
+class CallFailedError(Exception):
+    """A call ended with a status; `failure` says which and why, `pushback_ms` when grpc may repeat it."""
+
+    def __init__(self, failure: CallFailure, pushback_ms: int | None) -> None:
+        super().__init__(failure.message)
+        self.failure = failure
+        self.pushback_ms = pushback_ms
+        """`grpc-retry-pushback-ms`: how long a client's library must stay away; below 0: it must not repeat the call.
+        None: the server did not say."""
+
+
+@contextmanager
+def calls(server: Server) -> Iterator[CompletionServiceStub]:
+    """Open a channel and yield the stub on it. Raise CallFailedError for a call in the block that failed."""
+    # Else grpc writes its own lines between ours.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    from trunkline import connect
+    from trunkline.v1 import CompletionServiceStub
+
+    options = {
+        # People see what the server says; a repeated call would hide a refusal behind a longer wait.
+        "grpc.enable_retries": 0,
+        # `http_proxy` is about the web, not about a server that was named by its address.
+        "grpc.enable_http_proxy": 0,
+    }
+    try:
+        channel = connect(server.server, token=server.token, plaintext_token=server.plaintext_token, options=options)
+    except ValueError as error:
+        raise exits.UsageError(_token_refused(server, str(error))) from None
+    with channel:
+        try:
+            yield CompletionServiceStub(channel)
+        except Exception as error:
+            failed = _call_failed(error)
+            if failed is None:
+                raise
+            raise failed from None
+
+
+def _token_refused(server: Server, why: str) -> str:
+    if "encryption" in why:
+        return (
+            f"--token: it would go to {server.server} without encryption; say --plaintext-token if something else "
+            "protects the way"
+        )
+    return f"--token: {why}"
+
+
+def _call_failed(error: Exception) -> CallFailedError | None:
+    """Return what a failed call says; None if the error is something else."""
+    from trunkline import failure_of
+
+    trailers = getattr(error, "trailing_metadata", None)
+    if trailers is None:
+        return None
+    pushback = next((value for key, value in trailers() or () if key == "grpc-retry-pushback-ms"), None)
+    failure = failure_of(error)  # type: ignore[arg-type]  # what has trailers is grpc's error; its name stays out of here
+    return CallFailedError(failure, _whole_number(pushback))
+
+
+def _whole_number(text: object) -> int | None:
+    try:
+        return int(str(text))
+    except ValueError:
+        return None

@@ -1,0 +1,68 @@
+"""`trunkline explain`: the routing decision for a request, with nothing sent upstream."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from trunkline_server.cli import exits
+from trunkline_server.cli.calling import DEFAULT_SERVER, CallFailedError, Server, calls
+from trunkline_server.cli.complete import DEFAULT_ASKED, Asked, checked_timeout, make_request
+
+if TYPE_CHECKING:
+    from trunkline.v1 import RouteExplanation
+
+
+def explain(
+    prompt: Annotated[
+        str, Parameter(allow_leading_hyphen=True, help="The prompt; `-` reads standard input.")
+    ] = "hello",
+    /,
+    *,
+    asked: Asked = DEFAULT_ASKED,
+    timeout_s: Annotated[float, Parameter(help="The call's deadline, in seconds.")] = 10.0,
+    json_output: Annotated[bool, Parameter(name="--json", help="Print protobuf JSON on one line.")] = False,
+    server: Server = DEFAULT_SERVER,
+) -> int:
+    """Show how a request would be routed; nothing is sent upstream.
+
+    Every target with its order, or what removed it.
+    """
+    deadline_s = checked_timeout(timeout_s)
+    request = make_request(prompt, asked)
+    try:
+        with calls(server) as stub:
+            explanation = stub.Explain(request, timeout=deadline_s)
+    except CallFailedError as error:
+        from trunkline_server.cli.failure_output import show_failure
+
+        return show_failure(error, server, as_json=json_output)
+    if json_output:
+        from trunkline import to_json
+
+        print(to_json(explanation))
+    else:
+        _show(explanation)
+    return exits.OK
+
+
+def _show(explanation: RouteExplanation) -> None:
+    from trunkline_server.cli.tables import make_table, show
+    from trunkline_server.cli.wording import seconds, target_name, usd
+
+    route = explanation.route
+    what = f"alias {route.alias}" if route.alias else f"model {route.requested}"
+    print(f"{what}, routes version {route.route_version}")
+    figures = frozenset({"order", "tier", "first token", "cost"})
+    table = make_table("order", "tier", "target", "first token", "cost", "removed because", right=figures)
+    for candidate in explanation.candidates:
+        table.add_row(
+            str(candidate.order) if candidate.eligible else "-",
+            str(candidate.tier),
+            target_name(candidate.target),
+            seconds(candidate.predicted_first_token) if candidate.HasField("predicted_first_token") else "?",
+            usd(candidate.predicted_cost_nanousd) if candidate.HasField("predicted_cost_nanousd") else "?",
+            ", ".join(candidate.removed_because),
+        )
+    show(table)

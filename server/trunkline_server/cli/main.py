@@ -1,0 +1,101 @@
+"""The command `trunkline`: reads the command line, runs one command, ends with an exit code and never a traceback.
+
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final
+
+import cyclopts
+from cyclopts import App, Parameter
+
+from trunkline_server.cli import check, complete, exits, explain, later, models, serve, upstream
+
+NAME: Final = "trunkline"
+
+COMMANDS: Final[Mapping[str, Callable[..., int]]] = {
+    "serve": serve.serve,
+    "check": check.check,
+    "upstream": upstream.upstream,
+    "complete": complete.complete,
+    "explain": explain.explain,
+    "models": models.models,
+}
+
+HELP = """A gRPC routing service between your services and their LLM providers.
+
+Start with `trunkline serve`, which brings a simulated provider along,
+then in another shell `trunkline complete --stream "hello"`.
+`trunkline COMMAND --help` says what a command takes."""
+
+
+def make_app() -> App:
+    """Return the command line; every command imports what it needs when it runs, so that `--help` is quick."""
+    app = App(
+        name=NAME,
+        version=_version,
+        help=HELP,
+        # Plain text: the other formats pull in a Markdown renderer, half of the time that `--help` may take.
+        help_format="plaintext",
+        help_formatter="plain",
+        default_parameter=Parameter(negative=()),
+        suppress_keyboard_interrupt=False,
+        exit_on_error=False,
+        print_error=False,
+        result_action="return_value",
+    )
+    for command in COMMANDS.values():
+        app.command(command)
+    return app
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (default: those of the process) name; return the exit code."""
+    tokens = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = _run(tokens)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return exits.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us (`| head`) has enough. What is still buffered goes nowhere instead of failing at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return exits.FAILED
+    return code
+
+
+def _run(tokens: list[str]) -> int:
+    command = tokens[0] if tokens and not tokens[0].startswith("-") else ""
+    speaker = f"{NAME} {command}" if command in COMMANDS else NAME
+    try:
+        later.refuse(tokens)
+        result = make_app()(tokens)
+    except (cyclopts.CycloptsError, exits.UsageError) as error:
+        print(f"{speaker}: {_one_line(error)}", file=sys.stderr)
+        print(f"`{speaker} --help` says what it takes", file=sys.stderr)
+        return exits.USAGE
+    except exits.CommandError as error:
+        print(f"{speaker}: {error}", file=sys.stderr)
+        return exits.FAILED
+    # `--help` and `--version` return nothing.
+    return result if isinstance(result, int) else exits.OK
+
+
+def _version() -> str:
+    from importlib.metadata import version
+
+    return f"{NAME} {version('trunkline-server')}"
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text[:1].lower() + text[1:]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

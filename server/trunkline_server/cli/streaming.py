@@ -1,0 +1,117 @@
+"""A stream, shown as it comes: text on standard output, what befalls it on standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from trunkline import to_json
+from trunkline.v1 import End
+from trunkline_server.cli import exits
+from trunkline_server.cli.wording import (
+    attempt_line,
+    broken_lines,
+    finish_text,
+    seconds,
+    target_name,
+    usage_text,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from trunkline.v1 import Delta, StreamFrame
+
+
+def show_frames(frames: Iterable[StreamFrame], *, as_json: bool) -> int:
+    """Print a stream to its end; return the exit code. The error of a failed call passes through to the caller.
+
+    A stream that ends without its `end` frame, or has a gap, is told as not whole, whatever its status says.
+    """
+    view = None if as_json else _View()
+    seen, ended = 0, False
+    try:
+        for frame in frames:
+            gap = frame.seq != seen + 1
+            seen, ended = frame.seq, frame.HasField("end")
+            if view is None:
+                print(to_json(frame), flush=True)
+            else:
+                view.show(frame)
+            if gap:
+                raise exits.CommandError(f"the stream is not whole: frames are missing before number {frame.seq}")
+    finally:
+        if view is not None:
+            view.end_line()
+    if not ended:
+        raise exits.CommandError("the stream is not whole: its `end` frame did not come")
+    return exits.OK
+
+
+class _View:
+    """Where the cursor stands, so that remarks never land in the middle of a line of the answer."""
+
+    def __init__(self) -> None:
+        self._mid_line = False
+
+    def show(self, frame: StreamFrame) -> None:
+        """Print one frame."""
+        match frame.WhichOneof("frame"):
+            case "started":
+                for warning in frame.started.warnings:
+                    self._remark(f"warning: {warning.code}: {warning.message}")
+            case "deltas":
+                self._write("".join(map(_text, frame.deltas.items)))
+            case "attempt_failed":
+                for line in broken_lines(frame.attempt, frame.attempt_failed):
+                    self._remark(line)
+            case "reset":
+                self._remark(f"reset: what came after frame {frame.reset.keep_through_seq} does not count")
+            case "draining":
+                self._remark(f"draining: the server goes down in {seconds(frame.draining.time_left)}")
+            case "end":
+                self._show_end(frame.end)
+
+    def end_line(self) -> None:
+        """End the line of the answer, if it is not ended."""
+        if self._mid_line:
+            print(flush=True)
+            self._mid_line = False
+
+    def _show_end(self, end: End) -> None:
+        for attempt in end.attempts:
+            self._remark(attempt_line(attempt))
+        outcome = End.Outcome.Name(end.outcome).removeprefix("OUTCOME_")
+        figures = ", ".join(
+            filter(None, (finish_text(end.finish_reason), f"{end.content_bytes} bytes", usage_text(end.usage)))
+        )
+        by = end.route.served_by
+        served = f" by {target_name(by)} key {by.key_id}" if end.route.HasField("served_by") else ""
+        self._remark(f"end: {outcome}{served}: {figures}")
+
+    def _write(self, text: str) -> None:
+        if text:
+            print(text, end="", flush=True)
+            self._mid_line = not text.endswith("\n")
+
+    def _remark(self, line: str) -> None:
+        self.end_line()
+        print(line, file=sys.stderr, flush=True)
+
+
+def _text(delta: Delta) -> str:
+    """Return what is printed of a piece: the answer, and tool calls in brackets; reasoning is for programs."""
+    match delta.WhichOneof("content"):
+        case "text":
+            return delta.text
+        case "refusal":
+            return delta.refusal
+        case "tool_call":
+            call = delta.tool_call
+            opened = f"\n[tool call {call.name} " if call.name else ""
+            return (
+                f"{opened}{call.arguments_json_delta}{']' * call.done}\n"
+                if call.done
+                else (f"{opened}{call.arguments_json_delta}")
+            )
+    return ""
