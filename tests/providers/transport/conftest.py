@@ -44,6 +44,7 @@ class Peer(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the script."""
         self.transport = cast("asyncio.Transport", transport)
+        self.address: object = transport.get_extra_info("peername")
         self._upstream.adopt(self)
 
     def data_received(self, data: bytes) -> None:
@@ -113,8 +114,9 @@ class Upstream:
     def __init__(self, script: Callable[[Peer], Awaitable[None]], tls: ssl.SSLContext | None = None) -> None:
         self._script = script
         self._tls = tls
-        self._tasks: set[asyncio.Task[None]] = set()
+        self.scripts: set[asyncio.Task[None]] = set()
         self.peers: list[Peer] = []
+        self._adopted = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
@@ -125,20 +127,34 @@ class Upstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
+        await self._accept_all()
         self._server.close()
         for peer in self.peers:
             peer.transport.abort()
-        for task in self._tasks:
+        for task in self.scripts:
             task.cancel()
-        for result in await asyncio.gather(*self._tasks, return_exceptions=True):
+        for result in await asyncio.gather(*self.scripts, return_exceptions=True):
             if isinstance(result, Exception) and not isinstance(result, ConnectionError):
                 raise result
+
+    async def _accept_all(self) -> None:
+        """Wait until every connection made so far is adopted, also one that its client has left already."""
+        if self._tls is not None:
+            return
+        _, last = await asyncio.open_connection("127.0.0.1", self.port)
+        address = last.get_extra_info("sockname")
+        while all(peer.address != address for peer in self.peers):
+            self._adopted.clear()
+            await self._adopted.wait()
+        last.close()
+        await last.wait_closed()
 
     def adopt(self, peer: Peer) -> None:
         """Run the script for a new connection."""
         self.peers.append(peer)
         peer.number = len(self.peers)
-        self._tasks.add(asyncio.ensure_future(self._script(peer)))
+        self._adopted.set()
+        self.scripts.add(asyncio.ensure_future(self._script(peer)))
 
     def call(self, path: str = "/v1/chat", **headers: str) -> UpstreamRequest:
         """Return a request to this upstream."""
