@@ -28,6 +28,7 @@ class House:
         self.granted: dict[str, Lease] = {}
         self.refused: dict[str, Refusal] = {}
         self.order: list[str] = []
+        self.leases: list[Lease] = []
 
     def take(self, model: str = "m", exclude: frozenset[str] = NOBODY) -> Lease:
         """Take what can be had at once."""
@@ -293,6 +294,17 @@ def test_a_wait_for_a_key_ends_early_when_it_would_be_in_vain() -> None:
     assert refusal.retry_after_s == 30.0
 
 
+def test_a_wait_for_a_key_that_is_over_says_so() -> None:
+    """Whose time ends with a slot free was kept waiting by the keys, and hears that even if the poll came late."""
+    house = House(max_in_flight=2, max_wait_s=5.0)
+    house.cool("k0", 2.0)
+    house.join("one")
+    house.cool("k0", 30.0)
+    house.go_to(106.0)
+    assert house.refused["one"].failure_class is FailureClass.RATE_LIMITED
+    assert house.refused["one"].retry_after_s == pytest.approx(24.0)
+
+
 def test_the_door_refuses_a_wait_in_vain() -> None:
     """Who cannot be served within the bound is refused at the door by the pool's reason, even if no slot is free."""
     house = House(max_wait_s=5.0)
@@ -360,6 +372,23 @@ def test_a_callback_may_use_the_gate() -> None:
     lease.release()
     assert passed == ["one begins", "one ends", "two begins", "two ends", "three begins", "three ends"]
     assert (house.gate.in_flight, house.pool.in_flight, house.gate.waiting) == (0, 0, 0)
+
+
+def test_a_poll_inside_a_callback_looks_at_everybody_again() -> None:
+    """A waiter that was passed over in this round is granted if a callback brought it a key, and polls."""
+    house = House(max_in_flight=5)
+    house.cool("k0", 3.0)
+    house.join("passed over")
+
+    def on_grant(lease: Lease) -> None:
+        house.leases.append(lease)
+        house.pool.reconfigure([KeySpec("k0", 1), KeySpec("new", 1)])
+        house.gate.poll()
+        assert house.order == []
+
+    house.gate.join("other", NOBODY, deadline_at=1e9, on_grant=on_grant, on_refused=lambda _: None)
+    house.gate.poll()
+    assert house.granted["passed over"].key_id == "new"
 
 
 def test_joining_and_leaving_call_nobody() -> None:

@@ -9,7 +9,7 @@ import pytest
 from trunkline_server.routing.clock import ManualClock
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.key_pool import MAX_LANES, KeyPool, KeySpec, KeyView
-from trunkline_server.routing.key_state import KeyStatus
+from trunkline_server.routing.key_state import MAX_COOLING_MODELS, KeyStatus
 from trunkline_server.routing.lease import LeaseError
 from trunkline_server.routing.types import Reason, Refusal
 
@@ -262,6 +262,33 @@ def test_one_probe_at_a_time() -> None:
     assert pool.take("other") == "a"
 
 
+def test_only_the_probe_itself_ends_a_quarantine() -> None:
+    """Words and ends of older calls of another model are not taken for the probe's."""
+    pool, clock = make(KeySpec("a", 1))
+    assert pool.take("other") == "a"
+    pool.failed("a", "other", REJECTED)
+    clock.advance(70)
+    assert pool.take("m") == "a"
+    pool.succeeded("a", "other")
+    pool.give_back("a", "other")
+    assert view(pool, "a").status is KeyStatus.QUARANTINED
+    assert pool.take("m") is None
+
+
+def test_a_failed_probe_keeps_the_key_from_no_model_for_ever() -> None:
+    """Models that found the key probing get it again at its next probe."""
+    pool, clock = make(KeySpec("a", 1))
+    pool.failed("a", "m", REJECTED)
+    clock.advance(70)
+    assert pool.take("m") == "a"
+    assert pool.take("other") is None
+    pool.failed("a", "m", REJECTED)
+    pool.give_back("a", "m")
+    assert pool.take("other") is None
+    clock.advance(140)
+    assert pool.take("other") == "a"
+
+
 def test_a_cool_down_beside_a_probe_is_no_time_to_wait_for() -> None:
     """A key whose probe is under way comes back by that probe's end, whatever else it waits for."""
     pool, clock = make(KeySpec("a", 1))
@@ -459,6 +486,17 @@ def test_models_that_callers_invent_do_not_pile_up() -> None:
     for number in range(MAX_LANES):
         serve(pool, 1, f"invented-{number}")
     assert serve(pool, 5, "m") == {"b": 5}
+
+
+def test_cool_downs_of_invented_models_do_not_pile_up() -> None:
+    """Cool-downs are remembered for a bounded number of models; the ones that end first go first."""
+    pool, _ = make()
+    pool.failed("a", "m", limited(200.0))
+    for number in range(3 * MAX_COOLING_MODELS):
+        pool.failed("a", f"invented-{number}", limited(5.0))
+    cooling = dict(view(pool, "a").cooling)
+    assert len(cooling) == MAX_COOLING_MODELS
+    assert "m" in cooling
 
 
 def test_the_pool_tells_its_state_readably() -> None:

@@ -119,25 +119,40 @@ def test_a_key_ramps_after_a_cool_down() -> None:
         assert abs(share - 1100 * ramp / (1 + ramp)) <= 12
 
 
-def test_a_request_that_excludes_keys_costs_them_no_turn() -> None:
-    """Retries that pass over a heavy key leave the shares of the other calls as they are."""
+def test_a_key_ramps_after_a_quarantine() -> None:
+    """Its share begins at a tenth of its weight when its probe succeeds, for every model."""
+    pool, clock = make(1, 1)
+    pool.failed("k0", "m", Failure(FailureClass.KEY_REJECTED, "x"))
+    serve(pool, 100)
+    clock.advance(70)
+    assert pool.take("m") == "k0"
+    pool.succeeded("k0", "m")
+    pool.give_back("k0", "m")
+    for model in ("m", "other"):
+        assert abs(serve(pool, 1100, model).count("k0") - 100) <= 12
+    clock.advance(30)
+    assert abs(serve(pool, 1000).count("k0") - 500) <= 12
+
+
+def test_a_turn_out_of_order_costs_the_others_nothing() -> None:
+    """Calls that a light key got because a request excluded the heavy one are made good, even after a cool-down."""
     pool, clock = make(100, 1)
-    # A cool-down of another model makes the pool look at every key with care.
-    pool.failed("k0", "other", Failure(FailureClass.RATE_LIMITED, "x"))
-    clock.advance(0.5)
-    taken = []
-    for _ in range(50):
-        taken += serve(pool, 101)
-        serve(pool, 1, exclude=frozenset({"k0"}))
-    assert taken.count("k1") <= 50
+    serve(pool, 101)
+    serve(pool, 3, exclude=frozenset({"k0"}))
+    pool.failed("k0", "m", Failure(FailureClass.RATE_LIMITED, "x", retry_after_s=1))
+    assert pool.take("m") == "k1"
+    clock.advance(60)
+    assert serve(pool, 200).count("k1") == 0
 
 
 def test_virtual_time_starts_anew_before_it_loses_digits() -> None:
-    """A tiny weight that serves alone for long does not freeze the order of the others."""
-    pool, _ = make(1e-9, 1, 1)
-    serve(pool, 500, exclude=frozenset({"k1", "k2"}))
-    taken = serve(pool, 1000)
-    assert abs(taken.count("k1") - 500) <= 2
+    """A tiny weight that serves alone for long does not freeze the turns of heavy ones."""
+    pool, clock = make(1e-6, 1e6, 1e6)
+    for key in ("k1", "k2"):
+        pool.failed(key, "m", Failure(FailureClass.RATE_LIMITED, "x", retry_after_s=10))
+    serve(pool, 20_000)
+    clock.advance(60)
+    assert abs(serve(pool, 100).count("k1") - 50) <= 2
 
 
 class CountedFloat(float):

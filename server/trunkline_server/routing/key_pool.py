@@ -29,6 +29,11 @@ pushed out starts its turns afresh, at random points, which keeps the shares rig
 _HORIZON = 1e8
 """A lane is made anew at this virtual time, long before a step could be lost in a float's last digits."""
 _NOBODY: frozenset[str] = frozenset()
+_TOLD = {
+    FailureClass.RATE_LIMITED: "every usable key of {} for {} is cooling down",
+    FailureClass.KEY_EXHAUSTED: "every key of {} for {} is out of quota or rejected",
+    FailureClass.KEY_REJECTED: "every key of {} for {} was rejected by the provider",
+}
 
 
 class _ModelSet:
@@ -171,23 +176,16 @@ class KeyPool:
         at = lane.earliest(exclude, now)
         if at is not None and at <= now:
             return None
-        left = [key for key in lane.keys if key.id not in exclude]
+        left = [key for key in lane.keys if key.id not in exclude] if exclude else lane.keys
         if not left:
-            tried = f"every key of {self.provider} for {model} was tried"
             at = lane.earliest(_NOBODY, now)
             if at is not None and at <= now:
-                return self._refusal(FailureClass.MODEL_UNAVAILABLE, tried)
-            left = list(lane.keys)
+                told = f"every key of {self.provider} for {model} was tried"
+                return self._refusal(FailureClass.MODEL_UNAVAILABLE, told)
+            left = lane.keys
+        failure_class = _held_back_by(left)
         retry_after_s = PROBE_OUTCOME_S if at is None else at - now
-        reasons = {key.quarantine_reason for key in left}
-        if None in reasons:
-            told = f"every usable key of {self.provider} for {model} is cooling down"
-            return self._refusal(FailureClass.RATE_LIMITED, told, retry_after_s)
-        if FailureClass.KEY_EXHAUSTED in reasons:
-            told = f"every key of {self.provider} for {model} is out of quota or rejected"
-            return self._refusal(FailureClass.KEY_EXHAUSTED, told, retry_after_s)
-        told = f"every key of {self.provider} for {model} was rejected by the provider"
-        return self._refusal(FailureClass.KEY_REJECTED, told, retry_after_s)
+        return self._refusal(failure_class, _TOLD[failure_class].format(self.provider, model), retry_after_s)
 
     @staticmethod
     def _refusal(failure_class: FailureClass, told: str, retry_after_s: float | None = None) -> Refusal:
@@ -253,6 +251,18 @@ class KeyPool:
     def _unpark(self, key: KeyState) -> None:
         for lane in self._lanes.values():
             lane.unpark(key)
+
+
+def _held_back_by(keys: Sequence[KeyState]) -> FailureClass:
+    """Return the class that tells best why none of these keys can serve."""
+    found = FailureClass.KEY_REJECTED
+    for key in keys:
+        reason = key.quarantine_reason
+        if reason is None:
+            return FailureClass.RATE_LIMITED
+        if reason is FailureClass.KEY_EXHAUSTED:
+            found = reason
+    return found
 
 
 def _state_for(spec: KeySpec, before: KeyState | None) -> KeyState:

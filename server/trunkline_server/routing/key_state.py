@@ -26,6 +26,9 @@ RAMP_FLOOR = 0.1
 """The share of its weight that a key starts with after a cool-down or a quarantine."""
 FORGET_S = 300.0
 """So long after the end of a cool-down its n is forgotten, even if no call succeeded since."""
+MAX_COOLING_MODELS = 64
+"""Cool-downs that a key remembers. Callers may invent models, and a provider may answer 429 to any name: beyond this
+the one that ends first is dropped, which costs one more 429 at worst."""
 _MAX_DOUBLINGS = 16
 _WEIGHT_MIN, _WEIGHT_MAX = 1e-6, 1e6
 """Weights beyond count as these: a float's digits must hold the sum of many steps and the smallest one."""
@@ -193,6 +196,8 @@ class KeyState:
     def cool(self, model: str, now: float, retry_after_s: float | None) -> None:
         """Keep it from the model for `retry_after_s`, or for 1 s * 2^n where the provider named no time."""
         self._forget(now)
+        if model not in self._cooling and len(self._cooling) >= MAX_COOLING_MODELS:
+            del self._cooling[min(self._cooling, key=lambda other: self._cooling[other].until)]
         cool_down = self._cooling.setdefault(model, _CoolDown())
         if retry_after_s is not None:
             # In this order a NaN becomes the lower bound.
