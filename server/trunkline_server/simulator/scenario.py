@@ -21,8 +21,8 @@ scenario is a healthy provider that accepts any key and any model. Unknown field
 One request's behaviour is the layers `default`, `keys[key]`, `models[model]`, the first firing rule, and the request's
 own `x-sim-fault` header, merged field by field, the later over the earlier. `fresh: true` in a layer drops all layers
 below it. The order in a request's life: bearer token → body parsed and checked as OpenAI checks it → `first_byte_s`
-→ reset or stall before the first byte → a status → capacity → the answer with its breaks. Requests refused before
-the rules (401, 400, unknown model) do not count in `times`, `skip` and `every`.
+→ a status or error → capacity → the answer with its breaks. Requests refused before the rules (401, 400, unknown model)
+do not count in `times`, `skip` and `every`.
 
 `x-sim-fault` is a JSON object of a fault (`{"status": 429, "retry_after_s": 1}`), or, if it does not start with a
 brace, a comma-separated list: `status=429, retry_after_s=1`; a bare name is `true`; values are JSON where they parse
@@ -50,7 +50,8 @@ A fault (see `Fault` for each field):
     {reasoning: "let me think"} · {refusal: "I can't"} · {finish_reason: content_filter} · {heartbeat_s: 0.05}
 
 `n` counts content chunks (text, reasoning, refusal and tool-argument pieces alike); the role chunk is none. With n = 0
-a fault comes before the role chunk unless `after_role` is set. An n beyond the answer's length means after its last
+a reset comes before any byte, the others after the response headers and before the role chunk; with `after_role` all
+come after the role chunk. An n beyond the answer's length means after its last
 content chunk, before the finish reason. Several may be combined (stall, then cut); at the same n the order is stall,
 malformed, error, cut, reset. On a unary call, n = 0 is before any byte and n > 0 is after half of the body;
 `error_after_chunks` is then a 200 whose body is the error object, as some gateways send it.

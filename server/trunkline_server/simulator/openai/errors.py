@@ -1,6 +1,6 @@
 """The error bodies of OpenAI's API, by name and by status.
 
-Shapes and texts are those that the service really sends: `{"error": {"message", "type", "param", "code"}}`, HTML from the
+Shapes and texts are as the service really sends them: `{"error": {"message", "type", "param", "code"}}`, HTML from the
 proxies in front of it. Where OpenAI has no such status, they are those of services that speak its protocol.
 """
 
