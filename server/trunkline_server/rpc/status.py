@@ -77,6 +77,6 @@ def _pushback_ms(reason: Reason, retry_after_s: float | None) -> str | None:
     """
     if reason is Reason.SERVER_DRAINING:
         return None
-    if reason in _OURS:
-        return str(max(1, math.ceil((retry_after_s or DEFAULT_RETRY_AFTER_S) * 1000)))
+    if reason in _OURS and retry_after_s is not None:
+        return str(max(1, math.ceil(retry_after_s * 1000)))
     return _NEVER_AGAIN
