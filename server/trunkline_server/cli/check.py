@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -30,6 +29,8 @@ def check(
 
     Exit code 0, or 1 with what is wrong, where, and what to do; secrets are looked up too. Nothing is started or sent.
     """
+    import json
+
     from trunkline_server.config.findings import InvalidRoutesError
     from trunkline_server.config.report import findings_as_json, format_findings
     from trunkline_server.config.routes import load_routes

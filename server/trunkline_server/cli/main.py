@@ -39,9 +39,9 @@ def make_app() -> App:
         name=NAME,
         version=_version,
         help=HELP,
-        # Plain text: the other formats pull in a Markdown renderer, half of the time that `--help` may take.
+        # The default format, Markdown, brings a renderer in that takes half of the time that `--help` may take.
         help_format="plaintext",
-        help_formatter="plain",
+        help_formatter="default",
         default_parameter=Parameter(negative=()),
         suppress_keyboard_interrupt=False,
         exit_on_error=False,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import sys
 from pathlib import Path
@@ -91,11 +90,15 @@ def serve(
 ) -> int:
     """Run the server until SIGTERM or Ctrl-C.
 
-    Then running calls may finish; a second signal stops at once. Prints one line `ready listen=HOST:PORT admin=HOST:PORT http=HOST:PORT` on standard output once it serves; all
-    else goes to standard error. Flags win over variables.
+    Then running calls may finish; a second signal stops at once.
+
+    Prints one line `ready listen=HOST:PORT admin=HOST:PORT http=HOST:PORT` on standard output once it serves; all else
+    goes to standard error. Flags win over variables.
     """
     # What grpc has to say on its own is said better by our messages.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    import asyncio
+
     from trunkline_server.app import ServeSettings
 
     if drain_grace_s < 0 or lb_wait_s < 0:

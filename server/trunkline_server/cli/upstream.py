@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated
 
@@ -25,10 +24,15 @@ def upstream(
 ) -> int:
     """Run the provider simulator, with faults on demand.
 
-    It speaks OpenAI's protocol. Prints `ready upstream=http://HOST:PORT/v1`, which is the `base_url` for a routes file. Faults come from the
-    scenario, from `x-sim-fault` headers, or from control calls: `curl -d '{"patch": {"default": {"status": 500}}}'
-    http://HOST:PORT/_control`; the same address tells by GET what was counted. Ends on SIGTERM and Ctrl-C.
+    It speaks OpenAI's protocol. Prints `ready upstream=http://HOST:PORT/v1`, the `base_url` for a routes file. Ends on
+    SIGTERM and Ctrl-C.
+
+    Faults come from the scenario, from `x-sim-fault` headers, or from control calls:
+    `curl -d '{"patch": {"default": {"status": 500}}}' http://HOST:PORT/_control`. The same address tells by GET what
+    was counted.
     """
+    import asyncio
+
     from trunkline_server.simulator.command import run_upstream
     from trunkline_server.simulator.errors import SimulatorError
 
