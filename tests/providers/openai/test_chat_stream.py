@@ -20,7 +20,7 @@ from trunkline_server.chat.answer import (
     UsageSource,
 )
 from trunkline_server.chat.request import ChatRequest
-from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.base import Adapter, AttemptError, StreamDecoder
 from trunkline_server.providers.openai import OpenAIAdapter, OpenAIStreamDecoder
 from trunkline_server.routing.failures import FailureClass
 
@@ -59,9 +59,9 @@ def piece(index: int | None, arguments: str | None, name: str | None = None, cal
     return made
 
 
-def whole(*chunks: bytes) -> tuple[list[Delta], OpenAIStreamDecoder]:
+def whole(*chunks: bytes, stream: OpenAIStreamDecoder | None = None) -> tuple[list[Delta], OpenAIStreamDecoder]:
     """Decode a stream that ends in order and whole."""
-    stream = decoder()
+    stream = stream or decoder()
     deltas = [delta for piece in chunks for delta in stream.feed(piece)]
     assert stream.close() == []
     return deltas, stream
@@ -69,9 +69,18 @@ def whole(*chunks: bytes) -> tuple[list[Delta], OpenAIStreamDecoder]:
 
 def failure_class(*chunks: bytes) -> FailureClass:
     """Return the class of the failure that a stream ends with."""
+    stream = decoder()
     with pytest.raises(AttemptError) as caught:
-        whole(*chunks)
+        whole(*chunks, stream=stream)
+    assert stream.failure == caught.value.failure
     return caught.value.failure.failure_class
+
+
+def test_adapter_and_decoder_fit_the_interface_of_all_protocols() -> None:
+    """The type checker holds both to the protocols that the engine calls."""
+    adapter: Adapter = OpenAIAdapter()
+    stream: StreamDecoder = adapter.stream_decoder(ChatRequest(model="m", messages=(), request_id="r"))
+    assert stream.finished is stream.failure is stream.usage is None
 
 
 def test_a_stream_as_openai_sends_it() -> None:

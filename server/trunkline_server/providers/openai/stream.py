@@ -110,11 +110,17 @@ class OpenAIStreamDecoder:
         self._sse.close()
         if self._finished is not None:
             return []
+        error = self._not_whole()
+        self._failure = error.failure
+        raise error
+
+    def _not_whole(self) -> AttemptError:
         if not self._seen:
-            raise protocol_error("a stream without a single event")
+            return protocol_error("a stream without a single event")
         if self._done and not self._parts:
-            raise protocol_error("neither content nor a finish reason")
-        raise AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
+            # The provider itself says that this was all; otherwise it only stopped talking.
+            return protocol_error("neither content nor a finish reason")
+        return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
 
     def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
         self._failure = error.failure
