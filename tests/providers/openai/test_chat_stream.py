@@ -80,7 +80,7 @@ def test_adapter_and_decoder_fit_the_interface_of_all_protocols() -> None:
     """The type checker holds both to the protocols that the engine calls."""
     adapter: Adapter = OpenAIAdapter()
     stream: StreamDecoder = adapter.stream_decoder(ChatRequest(model="m", messages=(), request_id="r"))
-    assert stream.finished is stream.failure is stream.usage is None
+    assert (stream.finished, stream.failure, stream.usage) == (None, None, None)
 
 
 def test_a_stream_as_openai_sends_it() -> None:
