@@ -58,10 +58,15 @@ def fold_headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
     """Return received header fields by lower-case name, repeated ones joined by `", "`."""
     headers: dict[str, str] = {}
     for raw_name, raw_value in raw:
-        name = raw_name.decode("latin-1").lower()
+        name = _lower_name(raw_name)
         value = raw_value.decode("latin-1")
         headers[name] = f"{headers[name]}, {value}" if name in headers else value
     return headers
+
+
+@functools.lru_cache(maxsize=1024)
+def _lower_name(raw_name: bytes) -> str:
+    return raw_name.decode("latin-1").lower()
 
 
 def headers_size(raw: Iterable[tuple[bytes, bytes]]) -> int:
