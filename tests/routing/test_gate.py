@@ -127,6 +127,33 @@ def test_first_in_first_out() -> None:
     assert (house.gate.in_flight, house.gate.waiting) == (1, 0)
 
 
+class TickingClock:
+    """A clock that moves with every look at it, as real ones do."""
+
+    def __init__(self) -> None:
+        self._now_s = 0.0
+
+    def __call__(self) -> float:
+        """Return a later time than ever before."""
+        self._now_s += 1e-6
+        return self._now_s
+
+
+def test_slots_are_handed_on_while_the_clock_ticks() -> None:
+    """Time that passes between two looks at the clock keeps nobody waiting."""
+    clock = TickingClock()
+    pool = KeyPool("openai", [KeySpec("a", 1)], clock=clock, rng=Random(1))
+    gate = Gate("openai", GateLimits(1, 100, 5.0), pool, clock=clock)
+    held: list[Lease] = []
+    for _ in range(100):
+        gate.join("m", NOBODY, deadline_at=1e9, on_grant=held.append, on_refused=lambda _: None)
+    gate.poll()
+    for number in range(100):
+        assert len(held) == number + 1
+        held[number].release()
+    assert (gate.waiting, gate.in_flight) == (0, 0)
+
+
 def test_nobody_overtakes_a_waiter_that_could_go() -> None:
     """A newcomer gets no slot that a waiter could have, even before the gate was polled."""
     house = House(max_in_flight=2)
