@@ -188,6 +188,6 @@ def comparisons(keys: int, calls: int = 400) -> float:
 def test_a_choice_costs_the_logarithm_of_the_keys() -> None:
     """A thousand keys need at most three times the comparisons of ten keys, and a few."""
     few, many = comparisons(10), comparisons(1000)
-    print(f"comparisons for each choice: {few:.1f} of 10 keys, {many:.1f} of 1,000")  # noqa: T201  the figure is asked for
+    print(f"comparisons for each choice: {few:.1f} of 10 keys, {many:.1f} of 1,000")
     assert 0 < few <= 10
     assert many <= 3 * few + 3
