@@ -11,6 +11,7 @@ import random
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import partial
 from typing import Generic, TypeVar
 
 from trunkline_server.chat.answer import Usage
@@ -18,6 +19,7 @@ from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.attempt import Dispatched
+from trunkline_server.engine.demand import media_bytes
 from trunkline_server.engine.frames import CallFailure, ServedBy
 from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.record import AttemptRecord
@@ -51,6 +53,9 @@ from trunkline_server.routing.selection import Candidate, Plan
 from trunkline_server.routing.types import Reason, Refusal
 
 _Result = TypeVar("_Result")
+
+HEAVY_MEDIA_BYTES = 256 * 1024
+"""Requests with more media than this are encoded beside the event loop."""
 
 _RESERVE_SHARE = 0.1
 """At most this share of a deadline is kept back to tell how the call ended."""
@@ -190,8 +195,9 @@ class Call(ABC, Generic[_Result]):
         )
         self.records.append(record)
         timeouts = provider.timeouts.for_call(candidate.member.facts, reasoning=self.request.sampling.asks_reasoning)
-        sent = Dispatched(provider, self._wire_call(action.candidate, provider), action.key_id, timeouts)
         try:
+            call = await self._wire_call(action.candidate, provider)
+            sent = Dispatched(provider, call, action.key_id, timeouts)
             result = await self._exchange(sent, record, alarm)
         except AttemptError as error:
             self._end_attempt(record, error.failure)
@@ -225,12 +231,15 @@ class Call(ABC, Generic[_Result]):
         elif failure.failure_class is not FailureClass.CANCELLED and failure.failure_class is not FailureClass.DEADLINE:
             provider.pool.failed(record.served_by.key_id, target.model, failure)
 
-    def _wire_call(self, candidate: int, provider: LiveProvider) -> WireCall:
+    async def _wire_call(self, candidate: int, provider: LiveProvider) -> WireCall:
         """Return the encoded request for a candidate: written once, however often it is sent."""
         call = self._wire_calls.get(candidate)
         if call is None:
             model = self.machine.plan.candidates[candidate].target.model
-            call = provider.adapter.encode(self.request, provider.name, model, stream=self.streams)
+            encode = partial(provider.adapter.encode, self.request, provider.name, model, stream=self.streams)
+            # Pictures become base64, at 4 ms a megabyte: too long for everybody else on the loop.
+            heavy = media_bytes(self.request) > HEAVY_MEDIA_BYTES
+            call = await asyncio.to_thread(encode) if heavy else encode()
             self._wire_calls[candidate] = call
         return call
 

@@ -34,6 +34,19 @@ def demand_of(request: ChatRequest) -> Demand:
     return Demand(frozenset(capabilities), frozenset(only), routing.exclude_targets, routing.allow_fallback)
 
 
+def media_bytes(request: ChatRequest) -> int:
+    """Return how many bytes of media the request carries itself."""
+    return sum(_size(part) for message in request.messages for part in message.parts)
+
+
+def _size(part: Part) -> int:
+    if isinstance(part, MediaPart):
+        return len(part.data or b"")
+    if isinstance(part, ToolResultPart):
+        return sum(_size(inner) for inner in part.parts)
+    return 0
+
+
 def _note_media(part: Part, capabilities: set[str], only: set[str]) -> None:
     if isinstance(part, MediaPart):
         if part.mime_type.startswith("image/"):

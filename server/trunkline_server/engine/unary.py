@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from trunkline_server.chat.answer import Answer
+from trunkline_server.chat.message import ThinkingPart
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched, ask
 from trunkline_server.engine.call import Call
@@ -42,10 +45,19 @@ class UnaryCall(Call[Answer]):
         alarm.set(record.dispatched_at + sent.timeouts.response_s, FailureClass.FIRST_TOKEN_TIMEOUT)
         answer = await ask(sent)
         record.usage = answer.usage
-        return answer
+        return _signed(answer, sent.provider.name)
 
     def _finished(self) -> None:
         """Nothing to do: the answer is returned."""
 
     def _failed(self, fail: Fail, told: CallFailure) -> None:
         """Nothing to do: the failure is raised."""
+
+
+def _signed(answer: Answer, provider: str) -> Answer:
+    """Return the answer with its reasoning marked as this provider's, so that it never goes back to another."""
+    parts = answer.message.parts
+    if not any(isinstance(part, ThinkingPart) for part in parts):
+        return answer
+    marked = tuple(replace(part, provider=provider) if isinstance(part, ThinkingPart) else part for part in parts)
+    return replace(answer, message=replace(answer.message, parts=marked))
