@@ -172,13 +172,8 @@ class Boundary:
     def _failure_of(self, error: Exception, call: Call) -> CallFailure:
         """Return what to tell the caller of an exception; the log has its place, nobody its text."""
         match error:
-            case CallFailedError() if error.failure.reason is Reason.CANCELLED:
-                # The engine told our own cancellation as a failure: it is told by its cause.
-                cause = call.cancellation.judge(time_left_s(call.context))
-                call.note_cause(cause)
-                return self._failure_of_cause(cause, error, call) or error.failure
             case CallFailedError():
-                return error.failure
+                return self._failure_told(error, call)
             case InvalidRequestError():
                 return failure_of_invalid(error)
             case NotBuiltError():
@@ -188,6 +183,16 @@ class Boundary:
                 return draining_failure()
             case _:
                 return self.report(error, call.record.method, call.record.request_id)
+
+    def _failure_told(self, error: CallFailedError, call: Call) -> CallFailure:
+        """Return the engine's failure; where it speaks of a cancellation that was ours, what we cancelled for."""
+        if error.failure.reason is not Reason.CANCELLED:
+            return error.failure
+        cause = call.cancellation.judge(time_left_s(call.context))
+        if cause is Cause.OWN_TASK:
+            return error.failure
+        call.note_cause(cause)
+        return self._failure_of_cause(cause, error, call) or error.failure
 
     def _tell(self, call: Call) -> None:
         """Write the line of a call that has ended."""

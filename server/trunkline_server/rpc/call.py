@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from grpc import StatusCode, aio
 
@@ -16,7 +17,7 @@ from trunkline_server.rpc.status import status_of
 from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
 from trunkline_server.telemetry.canonical import RpcRecord
 
-Context = aio.ServicerContext[bytes, bytes]
+Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 
 STATUS_LINGER_S = 1.0
 """How long a call waits until its error status has left: a stalled reader gets it when it reads again."""

@@ -2,33 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
 import grpc
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
+from grpc import aio
 from grpc_channelz.v1 import channelz_pb2
 from grpc_channelz.v1.channelz import aio as channelz_aio
 
 SERVICE = "grpc.channelz.v1.Channelz"
 
+_REQUESTS: dict[str, type[Message]] = {
+    "GetTopChannels": channelz_pb2.GetTopChannelsRequest,
+    "GetServers": channelz_pb2.GetServersRequest,
+    "GetServer": channelz_pb2.GetServerRequest,
+    "GetServerSockets": channelz_pb2.GetServerSocketsRequest,
+    "GetChannel": channelz_pb2.GetChannelRequest,
+    "GetSubchannel": channelz_pb2.GetSubchannelRequest,
+    "GetSocket": channelz_pb2.GetSocketRequest,
+}
+
 
 def channelz_handlers() -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Return the handlers of the service by path."""
     servicer = channelz_aio.ChannelzServicer()
-    requests: dict[str, type[Message]] = {
-        "GetTopChannels": channelz_pb2.GetTopChannelsRequest,
-        "GetServers": channelz_pb2.GetServersRequest,
-        "GetServer": channelz_pb2.GetServerRequest,
-        "GetServerSockets": channelz_pb2.GetServerSocketsRequest,
-        "GetChannel": channelz_pb2.GetChannelRequest,
-        "GetSubchannel": channelz_pb2.GetSubchannelRequest,
-        "GetSocket": channelz_pb2.GetSocketRequest,
-    }
     return {
-        f"/{SERVICE}/{name}": grpc.unary_unary_rpc_method_handler(
-            getattr(servicer, name),
-            request_deserializer=request.FromString,
-            response_serializer=Message.SerializeToString,
-        )
-        for name, request in requests.items()
+        f"/{SERVICE}/{name}": grpc.unary_unary_rpc_method_handler(partial(_answer, request, getattr(servicer, name)))
+        for name, request in _REQUESTS.items()
     }
+
+
+async def _answer(
+    request: type[Message],
+    ask: Callable[[Message, aio.ServicerContext[bytes, bytes]], Awaitable[Message]],
+    raw: bytes,
+    context: aio.ServicerContext[bytes, bytes],
+) -> bytes:
+    """Answer one call; bytes that are no request end it, since an exception while grpc decodes ends on the wire."""
+    try:
+        asked = request.FromString(raw)
+    except DecodeError:
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {request.__name__} message")
+    return (await ask(asked, context)).SerializeToString()

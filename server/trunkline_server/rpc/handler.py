@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 
@@ -18,7 +18,7 @@ from trunkline_server.rpc.auth import CallerTable, UnauthenticatedError, failure
 from trunkline_server.rpc.boundary import Boundary, Method, StreamMethod
 from trunkline_server.rpc.drain import Drain, draining_failure
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Callers = Callable[[], CallerTable]
 
 _NOBODY = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable
 from enum import IntEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -28,7 +28,7 @@ class Status(IntEnum):
     SERVICE_UNKNOWN = health_pb2.HealthCheckResponse.SERVICE_UNKNOWN
 
 
-Context = aio.ServicerContext[bytes, bytes]
+Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 
 
 class Health(grpc.GenericRpcHandler):
