@@ -162,6 +162,13 @@ def test_arguments_that_are_no_bounded_json_object_are_refused(arguments: str) -
     assert refused(assistant(call(arguments=arguments))) == ["messages[0].parts[0].tool_call.arguments_json"]
 
 
+def test_the_brackets_of_all_arguments_together_are_bounded() -> None:
+    """Texts that are all small enough could still hold millions of arrays; the work ends with a violation."""
+    part = call(arguments='{"a":[' + "[]," * 250_000 + "[]]}")
+    assert decoded(assistant(*[part] * 3))
+    assert refused(assistant(*[part] * 100)) == ["messages[0].parts[3].tool_call.arguments_json"]
+
+
 def test_arguments_may_have_many_brackets_if_they_are_not_deep() -> None:
     """Depth is what is bounded, not the number of objects; one level too many is told."""
     wide = '{"a":[' + ",".join(['{"b":[]}'] * 200) + "]}"

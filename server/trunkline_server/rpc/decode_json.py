@@ -28,11 +28,13 @@ def decode_json_object(
     if len(text) > max_bytes or len(text.encode()) > max_bytes:
         found.add(path, f"must be at most {max_bytes} bytes")
         return None
+    brackets = text.count("{") + text.count("[")
+    found.count_brackets(path, brackets)
     try:
         value = _decode(text)
         if not isinstance(value, dict):
             problem = "must be a JSON object"
-        elif text.count("{") + text.count("[") > max_depth and _is_deeper(value, max_depth):
+        elif brackets > max_depth and _is_deeper(value, max_depth):
             problem = f"must not be nested deeper than {max_depth}"
         else:
             return value

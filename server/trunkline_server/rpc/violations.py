@@ -13,6 +13,8 @@ from trunkline_server.routing.types import Reason
 
 MAX_KEPT = 128
 """Violations that are kept in words; further ones are only counted. A status has room for about 30."""
+MAX_BRACKETS = 1_000_000
+"""Opening brackets in the JSON texts of one request: each may cost an object, and 32 MiB could hold ten million."""
 MAX_KEY_CHARS = 64
 """Characters of a map's key that a path repeats."""
 
@@ -39,9 +41,10 @@ class NotBuiltError(Exception):
 class Violations:
     """Collects what is wrong with one request, in the order of its fields. Costs nothing while all is well."""
 
-    __slots__ = ("_kept", "_omitted")
+    __slots__ = ("_brackets", "_kept", "_omitted")
 
     def __init__(self) -> None:
+        self._brackets = 0
         self._kept: list[FieldViolation] = []
         self._omitted = 0
 
@@ -51,6 +54,13 @@ class Violations:
             self._kept.append(FieldViolation(path, message))
         else:
             self._omitted += 1
+
+    def count_brackets(self, path: str, brackets: int) -> None:
+        """Count the brackets of a JSON text before it is decoded; raise InvalidRequestError where they are too many."""
+        self._brackets += brackets
+        if self._brackets > MAX_BRACKETS:
+            self.add(path, f"must not bring the brackets in the request's JSON above {MAX_BRACKETS}")
+            self.raise_if_any()
 
     def raise_if_any(self) -> None:
         """Raise InvalidRequestError if anything was noted."""
