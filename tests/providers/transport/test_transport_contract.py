@@ -76,6 +76,26 @@ async def test_connection_is_kept_and_used_again(transport: Transport) -> None:
         assert len(upstream.peers) == 1
 
 
+async def test_connection_that_the_upstream_ends_is_not_used_again(transport: Transport) -> None:
+    """`connection: close` is believed, also while the upstream leaves the connection open."""
+    async with always(answer(headers="connection: close\r\n")) as upstream:
+        for _ in range(2):
+            async with exchange(transport, upstream.call()) as response:
+                assert await response.read(100) == b"hello"
+        assert len(upstream.peers) == 2
+
+
+async def test_response_without_a_body(transport: Transport) -> None:
+    """A 204 is read as an empty body, and a GET as well as a POST keeps its connection."""
+    async with always(b"HTTP/1.1 204 No Content\r\n\r\n") as upstream:
+        for method in ("GET", "POST", "GET"):
+            request = UpstreamRequest(upstream.call().url, {}, b"", method)
+            async with exchange(transport, request) as response:
+                assert response.status == 204
+                assert await response.read(0) == b""
+        assert len(upstream.peers) == 1
+
+
 @pytest.mark.parametrize("status", ["301 Moved", "302 Found", "303 See Other", "307 Temporary", "308 Permanent"])
 async def test_redirect_is_returned_as_it_is(transport: Transport, status: str) -> None:
     """No redirect is followed: prompt and key would go to whomever the upstream names."""

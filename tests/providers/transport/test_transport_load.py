@@ -156,7 +156,7 @@ async def quick(peer: Peer) -> None:
 async def test_cancel_churn_leaves_nothing(transport: Transport) -> None:
     """After 500 calls were cancelled in all stages, 20 of 20 new ones succeed and no connection or task is left."""
     seed = random.randrange(1 << 32)
-    print(f"seed {seed}")  # noqa: T201 - shown when the test fails
+    print(f"seed {seed}")
     chance = random.Random(seed)
     before = asyncio.all_tasks()
 

@@ -218,7 +218,6 @@ class AiohttpResponse(BodyResponse):
         message: RawResponseMessage,
         payload: StreamReader,
     ) -> None:
-        super().__init__()
         self._connection: Connection | None = connection
         self._protocol = protocol
         self._message = message

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import TYPE_CHECKING, Final, Self
 
 from trunkline_server.providers.transport.base import BodyTooLargeError, ProtocolError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 _PIECE_BYTES: Final = 64 * 1024
 """The most that is decompressed at a time: a small piece of a bomb holds a thousand times its size."""
@@ -54,10 +55,7 @@ class Inflater:
 class BodyResponse(ABC):
     """A response of either transport. A transport says how raw bytes are pulled and how the call is let go."""
 
-    __slots__ = ("_inflater",)
-
-    def __init__(self) -> None:
-        self._inflater: Inflater | None = None
+    __slots__ = ()
 
     @property
     @abstractmethod
@@ -84,62 +82,59 @@ class BodyResponse(ABC):
         """See `UpstreamResponse.chunks`."""
         return _Chunks(self)
 
-    async def next_piece(self) -> bytes:
-        """Return the next decoded bytes, empty at the end of the body."""
-        inflater = self._inflater
-        if inflater is None:
-            return await self.pull()
-        while not (piece := inflater.piece()):
-            compressed = await self.pull()
-            if not compressed:
-                inflater.finish()
-                return b""
-            inflater.feed(compressed)
-        return piece
-
     async def _read_bounded(self, max_bytes: int) -> bytes:
-        self.choose_decoding()
+        next_piece = self.choose_decoding()
         size = 0
         pieces: list[bytes] = []
-        while piece := await self.next_piece():
+        while piece := await next_piece():
             size += len(piece)
             if size > max_bytes:
                 raise BodyTooLargeError(max_bytes)
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
-    def choose_decoding(self) -> None:
-        """Prepare for the encoding that the head names; raise ProtocolError for one that is not ours."""
-        encoding = self.headers.get("content-encoding")
-        if encoding is None or encoding.strip().lower() in {"", "identity"}:
-            return
-        if encoding.strip().lower() not in {"gzip", "x-gzip", "deflate"}:
+    def choose_decoding(self) -> Callable[[], Awaitable[bytes]]:
+        """Return what gives the next decoded bytes, empty at the end; raise ProtocolError for an odd encoding."""
+        encoding = self.headers.get("content-encoding", "").strip().lower()
+        if encoding in {"", "identity"}:
+            return self.pull
+        if encoding not in {"gzip", "x-gzip", "deflate"}:
             raise ProtocolError("the body of the response is in an encoding that was not asked for")
-        self._inflater = Inflater()
+        return partial(_inflated, self.pull, Inflater())
+
+
+async def _inflated(pull: Callable[[], Awaitable[bytes]], inflater: Inflater) -> bytes:
+    while not (piece := inflater.piece()):
+        compressed = await pull()
+        if not compressed:
+            inflater.finish()
+            return b""
+        inflater.feed(compressed)
+    return piece
 
 
 class _Chunks:
     """Iterates over a body. No generator: leaving it early leaves nothing for the garbage collector to finish."""
 
-    __slots__ = ("_ended", "_response", "_started")
+    __slots__ = ("_ended", "_next", "_response")
 
     def __init__(self, response: BodyResponse) -> None:
         self._response = response
-        self._started = False
+        self._next: Callable[[], Awaitable[bytes]] | None = None
         self._ended = False
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> bytes:
-        response = self._response
+        if self._ended:
+            raise StopAsyncIteration
         try:
-            if not self._started:
-                self._started = True
-                response.choose_decoding()
-            piece = b"" if self._ended else await response.next_piece()
+            if self._next is None:
+                self._next = self._response.choose_decoding()
+            piece = await self._next()
         except BaseException:
-            response.close()
+            self._response.close()
             raise
         if not piece:
             self._ended = True

@@ -101,7 +101,6 @@ class HttpxResponse(BodyResponse):
     __slots__ = ("_body", "_closed", "_headers", "_owner", "_response", "_stream", "status")
 
     def __init__(self, owner: HttpxTransport, response: httpx.Response) -> None:
-        super().__init__()
         self._owner = owner
         self._response = response
         self._body = cast("AsyncGeneratorType[bytes, None]", response.aiter_raw())
