@@ -160,7 +160,7 @@ class Simulator:
         for _, waiter in self._waiters:
             waiter.cancel()
 
-    async def refuse(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - refuse(True) and refuse(False) say it
+    async def refuse(self, on: bool = True) -> None:  # noqa: FBT001, FBT002 - `refuse()` and `refuse(on=False)` say it
         """Refuse new connections and drop the open ones, or listen again on the same port."""
         listener = self._started()
         if on:
