@@ -51,12 +51,10 @@ def complete(
     """
     deadline_s = checked_timeout(timeout_s)
     request = make_request(prompt, asked)
+    if stream:
+        return _stream(request, deadline_s, server, as_json=json_output)
     try:
         with calls(server) as stub:
-            if stream:
-                from trunkline_server.cli.streaming import show_frames
-
-                return show_frames(stub.StreamComplete(request, timeout=deadline_s), as_json=json_output)
             response = stub.Complete(request, timeout=deadline_s)
     except CallFailedError as error:
         from trunkline_server.cli.failure_output import show_failure
@@ -92,6 +90,19 @@ def make_request(prompt: str, asked: Asked) -> CompleteRequest:
             raise exits.UsageError("--max-output-tokens must be at least 1")
         request.sampling.CopyFrom(Sampling(max_output_tokens=asked.max_output_tokens))
     return request
+
+
+def _stream(request: CompleteRequest, deadline_s: float, server: Server, *, as_json: bool) -> int:
+    from trunkline_server.cli.streaming import StreamOutput
+
+    output = StreamOutput(as_json=as_json)
+    try:
+        with calls(server) as stub:
+            return output.show_all(stub.StreamComplete(request, timeout=deadline_s))
+    except CallFailedError as error:
+        from trunkline_server.cli.failure_output import show_failure
+
+        return show_failure(error, server, as_json=as_json, attempts_told=output.ended)
 
 
 def _read_stdin() -> str:

@@ -12,23 +12,23 @@ if TYPE_CHECKING:
     from trunkline_server.cli.calling import CallFailedError, Server
 
 
-def show_failure(error: CallFailedError, server: Server, *, as_json: bool) -> int:
-    """Print what a failed call says; return the exit code."""
+def show_failure(error: CallFailedError, server: Server, *, as_json: bool, attempts_told: bool = False) -> int:
+    """Print what a failed call says; return the exit code. `attempts_told`: people have seen its attempts already."""
     if as_json:
         print(json.dumps(_plain(error)), flush=True)
     else:
-        for line in failure_lines(error, server):
+        for line in failure_lines(error, server, with_attempts=not attempts_told):
             print(line, file=sys.stderr)
     return exits.FAILED
 
 
-def failure_lines(error: CallFailedError, server: Server) -> list[str]:
+def failure_lines(error: CallFailedError, server: Server, *, with_attempts: bool = True) -> list[str]:
     """Return a failed call as lines: attempts, status and reason, wrong fields, when to come back, what to do."""
     from trunkline_server.cli.wording import attempt_line, class_name
 
     failure = error.failure
     lines = []
-    if failure.route_failure is not None:
+    if failure.route_failure is not None and with_attempts:
         lines += [attempt_line(attempt) for attempt in failure.route_failure.attempts]
     status = " ".join(filter(None, (failure.code.name, failure.reason)))
     if failure.route_failure is not None and (named := class_name(failure.route_failure.failure_class)):

@@ -23,39 +23,37 @@ if TYPE_CHECKING:
     from trunkline.v1 import Delta, StreamFrame
 
 
-def show_frames(frames: Iterable[StreamFrame], *, as_json: bool) -> int:
-    """Print a stream to its end; return the exit code. The error of a failed call passes through to the caller.
+class StreamOutput:
+    """Prints one stream. Remarks never land in the middle of a line of the answer."""
 
-    A stream that ends without its `end` frame, or has a gap, is told as not whole, whatever its status says.
-    """
-    view = None if as_json else _View()
-    seen, ended = 0, False
-    try:
-        for frame in frames:
-            gap = frame.seq != seen + 1
-            seen, ended = frame.seq, frame.HasField("end")
-            if view is None:
-                print(to_json(frame), flush=True)
-            else:
-                view.show(frame)
-            if gap:
-                raise exits.CommandError(f"the stream is not whole: frames are missing before number {frame.seq}")
-    finally:
-        if view is not None:
-            view.end_line()
-    if not ended:
-        raise exits.CommandError("the stream is not whole: its `end` frame did not come")
-    return exits.OK
-
-
-class _View:
-    """Where the cursor stands, so that remarks never land in the middle of a line of the answer."""
-
-    def __init__(self) -> None:
+    def __init__(self, *, as_json: bool) -> None:
+        self._as_json = as_json
         self._mid_line = False
+        self.ended = False
+        """Whether the `end` frame came: it told of every attempt."""
 
-    def show(self, frame: StreamFrame) -> None:
-        """Print one frame."""
+    def show_all(self, frames: Iterable[StreamFrame]) -> int:
+        """Print a stream to its end; return the exit code. The error of a failed call passes through to the caller.
+
+        A stream that ends without its `end` frame, or has a gap, is told as not whole, whatever its status says.
+        """
+        seen = 0
+        try:
+            for frame in frames:
+                if self._as_json:
+                    print(to_json(frame), flush=True)
+                else:
+                    self._show(frame)
+                if frame.seq != seen + 1:
+                    raise exits.CommandError(f"the stream is not whole: frames are missing before number {frame.seq}")
+                seen, self.ended = frame.seq, frame.HasField("end")
+        finally:
+            self._end_line()
+        if not self.ended:
+            raise exits.CommandError("the stream is not whole: its `end` frame did not come")
+        return exits.OK
+
+    def _show(self, frame: StreamFrame) -> None:
         match frame.WhichOneof("frame"):
             case "started":
                 for warning in frame.started.warnings:
@@ -72,8 +70,7 @@ class _View:
             case "end":
                 self._show_end(frame.end)
 
-    def end_line(self) -> None:
-        """End the line of the answer, if it is not ended."""
+    def _end_line(self) -> None:
         if self._mid_line:
             print(flush=True)
             self._mid_line = False
@@ -95,17 +92,15 @@ class _View:
             self._mid_line = not text.endswith("\n")
 
     def _remark(self, line: str) -> None:
-        self.end_line()
+        self._end_line()
         print(line, file=sys.stderr, flush=True)
 
 
 def _text(delta: Delta) -> str:
     """Return what is printed of a piece: the answer, and tool calls in brackets; reasoning is for programs."""
     match delta.WhichOneof("content"):
-        case "text":
-            return delta.text
-        case "refusal":
-            return delta.refusal
+        case "text" | "refusal":
+            return delta.text or delta.refusal
         case "tool_call":
             call = delta.tool_call
             opened = f"\n[tool call {call.name} " if call.name else ""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from trunkline.v1 import Error, Target, Usage
 
 _NANO = 1_000_000_000
+_FIRST_ERROR_STATUS = 400
 
 
 def seconds(duration: Duration) -> str:
@@ -47,9 +48,9 @@ def why_text(why: AttemptSummary.Why.ValueType) -> str:
 
 
 def class_text(error: Error) -> str:
-    """Return the failure class of an error, with the provider's status if one came: `RATE_LIMITED (HTTP 429)`."""
+    """Return the failure class of an error, with the provider's status if that says so: `RATE_LIMITED (HTTP 429)`."""
     name = class_name(error.failure_class) or error.reason
-    return f"{name} (HTTP {error.upstream_http_status})" if error.upstream_http_status else name
+    return f"{name} (HTTP {error.upstream_http_status})" if error.upstream_http_status >= _FIRST_ERROR_STATUS else name
 
 
 def class_name(failure_class: FailureClass.ValueType) -> str:
@@ -85,5 +86,5 @@ def broken_lines(attempt: int, failed: AttemptFailed) -> list[str]:
     where = f"{target_name(failed.target)} key {failed.target.key_id}"
     return [
         f"attempt_failed: attempt {attempt} broke: {where}: {class_text(failed.error)}: {failed.error.message}",
-        f"attempt_failed: {delivered}; on_break {policy}; next: {next_step}",
+        f"  {delivered}; on_break {policy}; next: {next_step}",
     ]
