@@ -127,7 +127,7 @@ class Walker:
         call = self.running.stub.StreamComplete(request, timeout=self.rng.choice([0.1, 2.0, 2.0, 2.0]))
         leave_after = self.rng.randrange(6) if self.rng.random() < 0.25 else None
         frames: list[StreamFrame] = []
-        code = grpc.StatusCode.OK
+        code, told = grpc.StatusCode.OK, True
         try:
             async for frame in call:
                 frames.append(frame)
@@ -138,9 +138,10 @@ class Walker:
             return
         except grpc.aio.AioRpcError as error:
             code = error.code()
-        self.check(frames, code)
+            told = any(key == "grpc-status-details-bin" for key, _ in error.trailing_metadata())
+        self.check(frames, code, told=told)
 
-    def check(self, frames: list[StreamFrame], code: grpc.StatusCode) -> None:
+    def check(self, frames: list[StreamFrame], code: grpc.StatusCode, *, told: bool) -> None:
         assert code not in {grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN}
         self.endings[f"stream {code.name}"] += 1
         assert [frame.seq for frame in frames] == list(range(1, len(frames) + 1))
@@ -148,8 +149,9 @@ class Walker:
         if not frames:
             assert code is not grpc.StatusCode.OK
             return
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED and not ends:
-            # The caller's library cut the call at the deadline itself: for the gateway, the caller is gone.
+        if not told:
+            # The caller's own library cut the call at its deadline, before our status came: the caller is gone.
+            assert code is grpc.StatusCode.DEADLINE_EXCEEDED
             return
         assert len(ends) == 1
         assert frames[-1].HasField("end")

@@ -60,6 +60,9 @@ HEAVY_MEDIA_BYTES = 256 * 1024
 _RESERVE_SHARE = 0.1
 """At most this share of a deadline is kept back to tell how the call ended."""
 
+_SAYS_NOTHING = frozenset({FailureClass.CANCELLED, FailureClass.DEADLINE})
+"""What says nothing about the key that was used."""
+
 _TIMED_OUT = {
     FailureClass.FIRST_TOKEN_TIMEOUT: "nothing came in time",
     FailureClass.STALLED: "no content came for too long",
@@ -224,12 +227,23 @@ class Call(ABC, Generic[_Result]):
         """Close the books of one attempt, and tell its key."""
         record.ended_at = self._clock()
         record.failure = failure
+        if failure is None:
+            self.tell_success(record)
+        elif failure.failure_class not in _SAYS_NOTHING and self._lease is not None:
+            target = record.served_by.target
+            self.snapshot.providers[target.provider].pool.failed(
+                record.served_by.key_id, target.model, failure, fingerprint=self._lease.fingerprint
+            )
+
+    def tell_success(self, record: AttemptRecord) -> None:
+        """Tell the attempt's key that it works, once: at the first content of a stream, else at the whole answer."""
+        if record.told_success or self._lease is None:
+            return
+        record.told_success = True
         target = record.served_by.target
         provider = self.snapshot.providers[target.provider]
-        if failure is None:
-            provider.pool.succeeded(record.served_by.key_id, target.model)
-        elif failure.failure_class is not FailureClass.CANCELLED and failure.failure_class is not FailureClass.DEADLINE:
-            provider.pool.failed(record.served_by.key_id, target.model, failure)
+        provider.pool.succeeded(record.served_by.key_id, target.model, fingerprint=self._lease.fingerprint)
+        provider.desk.changed()
 
     async def _wire_call(self, candidate: int, provider: LiveProvider) -> WireCall:
         """Return the encoded request for a candidate: written once, however often it is sent."""

@@ -26,6 +26,7 @@ class AttemptRecord:
     failure: Failure | None = None
     usage: Usage | None = None
     bytes_emitted: int = 0
+    told_success: bool = False
 
     def summary(self, now: float) -> AttemptSummary:
         """Return the record as callers get it; `now` stands in for the end of an attempt that goes on."""

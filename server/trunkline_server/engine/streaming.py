@@ -132,6 +132,7 @@ class StreamingCall(Call[Finished]):
         """Show the attempt: from here on it cannot be replaced in silence."""
         self.machine.handle(FirstContent())
         record.first_content_at = self._clock()
+        self.tell_success(record)
         served_by = record.served_by
         warnings = self._wire_calls[self.machine.at].warnings + unused_options(self.request, served_by)
         route = route_info(self.machine, self.request.model, self.snapshot.version, served_by)
