@@ -159,8 +159,10 @@ async def test_stopping_at_once_ends_a_drain_that_was_cancelled() -> None:
         async with asyncio.timeout(5):
             await served.server.stop_now()
             await served.engine.closed.wait()
+            (line,) = await served.log.next_of("rpc")
         with pytest.raises(asyncio.CancelledError):
             await drain
+    assert line["cancelled_by"] == "drain"
 
 
 async def test_a_stream_that_starts_to_speak_while_draining_is_told_after_its_first_frame() -> None:

@@ -67,6 +67,10 @@ class Drain:
         for call in tuple(self._calls):
             call.tell_draining()
 
+    def close(self) -> None:
+        """Refuse new calls from now on, and leave nothing to those that run."""
+        self._deadline_at = asyncio.get_running_loop().time()
+
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is being served, at most `timeout_s`; False if some still are."""
         try:
