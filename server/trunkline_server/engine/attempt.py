@@ -19,6 +19,7 @@ from trunkline_server.providers.transport.base import (
     BrokenBodyError,
     ConnectError,
     ProtocolError,
+    TransportError,
     UpstreamResponse,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
@@ -55,6 +56,8 @@ async def _open(sent: Dispatched) -> UpstreamResponse:
         raise AttemptError(Failure(FailureClass.CONNECT, f"no response ({error.phase})")) from error
     except ProtocolError as error:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the response was not HTTP as we know it")) from error
+    except TransportError as error:
+        raise AttemptError(Failure(FailureClass.PROTOCOL, "the request cannot be sent as HTTP")) from error
     if response.status in _OK:
         return response
     try:
@@ -81,11 +84,17 @@ async def _read(response: UpstreamResponse, max_bytes: int) -> bytes:
 
 
 async def _read_error(response: UpstreamResponse) -> bytes:
-    """Read an error's body as far as it comes: its status alone can classify it."""
+    """Read the start of an error's body, as far as it comes: its status alone can classify it."""
+    body = bytearray()
     try:
-        return await response.read(MAX_ERROR_BODY_BYTES)
-    except (BrokenBodyError, BodyTooLargeError, ProtocolError):
-        return b""
+        async for chunk in response.chunks():
+            body += chunk
+            if len(body) >= MAX_ERROR_BODY_BYTES:
+                break
+    except TransportError:
+        # What came before the break is all there will be, and may still hold the error's code.
+        return bytes(body)
+    return bytes(body[:MAX_ERROR_BODY_BYTES])
 
 
 class OpenStream:
