@@ -111,7 +111,7 @@ class Failure:
 
     failure_class: FailureClass
     message: str
-    """For people: our words, and for caller faults the provider's, redacted and bounded. Never a secret."""
+    """For people, in our own words: it reaches callers. The provider's words are `upstream_text`."""
     retry_after_s: float | None = None
     """How long the provider asked us to stay away."""
     http_status: int | None = None
