@@ -22,13 +22,13 @@ def note_completed(record: RpcRecord, done: CompletedCall) -> None:
     record.outcome = (StreamOutcome.COMPLETE if whole else StreamOutcome.INCOMPLETE).value
 
 
-def note_stream(record: RpcRecord, writer: StreamWriter) -> None:
-    """Take in what a stream wrote, whether or not it came to its end."""
+def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float) -> None:
+    """Take in what a stream wrote, whether or not it came to its end; `began_at` in event-loop time."""
     delivered = writer.delivered
     record.frames = writer.seq
     record.bytes_out = writer.bytes_out
     if writer.first_frame_at is not None:
-        record.first_frame_s = writer.first_frame_at - record.started_at
+        record.first_frame_s = round(writer.first_frame_at - began_at, 6)
     if delivered.started is not None:
         record.queued_s = delivered.started.queued_s
         _note_route(record, delivered.started.route)

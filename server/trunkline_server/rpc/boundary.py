@@ -85,10 +85,10 @@ class Boundary:
 
     async def refuse(self, path: str, caller_id: str, failure: CallFailure, _unread: object, context: Context) -> None:
         """End an RPC whose message is not to be read."""
-        record = RpcRecord(path, self._loop.time(), caller=caller_id)
+        record = RpcRecord(path, caller=caller_id)
         task = _current_task()
         scope = CallScope(Caller(caller_id), None)
-        call = Call(context, Cancellation(task), Work(scope, record), None)
+        call = Call(context, Cancellation(task), Work(scope, record, self._loop.time()), None)
         try:
             await call.fail(failure)
         finally:
@@ -105,7 +105,8 @@ class Boundary:
         left_s = time_left_s(context)
         work = Work(
             scope=CallScope(caller, None if left_s is None else now + left_s),
-            record=RpcRecord(method.path, now, caller=caller.id, bytes_in=len(raw)),
+            record=RpcRecord(method.path, caller=caller.id, bytes_in=len(raw)),
+            began_at=now,
         )
         cancellation = Cancellation(_current_task())
         if isinstance(method, StreamMethod):
@@ -197,9 +198,9 @@ class Boundary:
     def _tell(self, call: Call) -> None:
         """Write the line of a call that has ended."""
         if call.writer is not None:
-            account.note_stream(call.record, call.writer)
+            account.note_stream(call.record, call.writer, call.work.began_at)
         call.record.peer = peer_of(call.context)
-        emit(self._log, call.record, self._loop.time())
+        emit(self._log, call.record, self._loop.time() - call.work.began_at)
 
 
 def peer_of(context: Context) -> str:

@@ -29,6 +29,8 @@ class Work:
 
     scope: CallScope
     record: RpcRecord
+    began_at: float
+    """Event-loop time at which the call came."""
 
 
 class Call:

@@ -54,7 +54,7 @@ class GrpcServer:
     def __init__(
         self, handlers: Sequence[grpc.GenericRpcHandler], health: Health, drain: Drain, options: ServerOptions
     ) -> None:
-        self._server = aio.server(handlers=(health, *handlers), options=channel_options(reuse_port=options.reuse_port))
+        self._server = aio.server(handlers=(*handlers, health), options=channel_options(reuse_port=options.reuse_port))
         self._lb_wait_s = options.lb_wait_s
         self._drain = drain
         self.health = health

@@ -1,30 +1,36 @@
-"""The canonical log line: one line for each call, with all that a question about it starts from."""
+"""The canonical log line: one line for each call, with all that a question about it starts from.
+
+It is encoded from its record directly, with the fields of every other line in front: this is the one line that every
+call pays for.
+"""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import msgspec
 
 from trunkline_server.telemetry.logs import Log
 
 _MAX_NAME_CHARS = 200
 
 
-@dataclass(slots=True)
-class RpcRecord:
+class RpcRecord(msgspec.Struct, omit_defaults=True):
     """What is told of one call when it has ended.
 
-    It has no field for anything that a prompt, an answer, a token or an exception said. None and 0 of what does not
-    apply are left out of the line. Durations in seconds.
+    It has no field for anything that a prompt, an answer, a token or an exception said. What does not apply is left
+    out of the line. Durations in seconds.
     """
 
     method: str
-    started_at: float
-    """Event-loop time at which the call came."""
+    event: str = ""
+    level: str = ""
+    timestamp: datetime | None = None
+    request_id: str = ""
     caller: str = ""
     peer: str = ""
     """Address and port of the other end of the connection."""
-    request_id: str = ""
     model: str = ""
     """What was asked for: an alias or `provider/model`."""
     alias: str = ""
@@ -33,50 +39,33 @@ class RpcRecord:
     key_id: str = ""
     route_version: int = 0
     attempts: int = 0
-    failed_attempts: list[str] = field(default_factory=list)
+    failed_attempts: list[str] = msgspec.field(default_factory=list)
     """The failure class of each attempt that failed, in order."""
     code: str = ""
-    """The gRPC status code; empty while the call runs, and for one that its caller left."""
+    """The gRPC status code: for a call that its caller left, what grpc made of that."""
     reason: str = ""
     outcome: str = ""
     """COMPLETE, INCOMPLETE, FAILED, REFUSED (nothing was asked upstream), or CANCELLED (the caller left)."""
+    cancelled_by: str = ""
+    """Who ended the call early: deadline, caller, drain, slow_reader or own_task."""
     queued_s: float | None = None
     first_frame_s: float | None = None
+    duration_s: float = 0.0
     frames: int = 0
     bytes_in: int = 0
     bytes_out: int = 0
-    cancelled_by: str = ""
-    """Who ended the call early: deadline, caller, drain, slow_reader or own_task."""
 
 
-def emit(log: Log, record: RpcRecord, now: float) -> None:
-    """Write the line `rpc`; `now` is the event-loop time at which the call ended."""
+_ENCODER = msgspec.json.Encoder()
+
+
+def emit(log: Log, record: RpcRecord, duration_s: float) -> None:
+    """Write the line `rpc` of a call that took `duration_s`."""
     if not log.is_enabled_for(logging.INFO):
         return
-    fields: dict[str, object] = {
-        "method": record.method,
-        "request_id": record.request_id,
-        "caller": record.caller,
-        "peer": record.peer,
-        "model": record.model[:_MAX_NAME_CHARS],
-        "alias": record.alias,
-        "served_by": record.served_by,
-        "key_id": record.key_id,
-        "route_version": record.route_version,
-        "attempts": record.attempts,
-        "failed_attempts": record.failed_attempts,
-        "code": record.code,
-        "reason": record.reason,
-        "outcome": record.outcome,
-        "cancelled_by": record.cancelled_by,
-        "frames": record.frames,
-        "bytes_in": record.bytes_in,
-        "bytes_out": record.bytes_out,
-    }
-    line = {name: value for name, value in fields.items() if value}
-    if record.queued_s is not None:
-        line["queued_s"] = round(record.queued_s, 6)
-    if record.first_frame_s is not None:
-        line["first_frame_s"] = round(record.first_frame_s, 6)
-    line["duration_s"] = round(now - record.started_at, 6)
-    log.info("rpc", **line)
+    record.event = "rpc"
+    record.level = "info"
+    record.timestamp = datetime.now(UTC)
+    record.model = record.model[:_MAX_NAME_CHARS]
+    record.duration_s = round(duration_s, 6)
+    log.write_line(_ENCODER.encode(record))

@@ -47,6 +47,10 @@ class Log(Protocol):
         """Tell whether lines of this level are written at all."""
         ...
 
+    def write_line(self, line: bytes) -> None:
+        """Write a line that is rendered already: a JSON object without a newline."""
+        ...
+
 
 class _SinkLogger:
     """The last link of structlog's chain: hands a rendered line to the sink."""
@@ -61,6 +65,18 @@ class _SinkLogger:
         self._sink.write(line)
 
     debug = info = warning = error = msg
+
+
+class _JsonLog:
+    """structlog's logger, and beside it the way for lines that are rendered already."""
+
+    def __init__(self, logger: Any, sink: LineSink) -> None:
+        self.debug = logger.debug
+        self.info = logger.info
+        self.warning = logger.warning
+        self.error = logger.error
+        self.is_enabled_for = logger.is_enabled_for
+        self.write_line = sink.write
 
 
 class _ForeignHandler(logging.Handler):
@@ -94,19 +110,18 @@ def make_log(sink: LineSink, log_level: str) -> Log:
     """Return a logger that writes JSON lines to `sink`. Raises ValueError for an unknown level."""
     if log_level not in LEVELS:
         raise ValueError(f"log_level must be one of {', '.join(LEVELS)}, not {log_level!r}")
-    wrapper = structlog.make_filtering_bound_logger(LEVELS[log_level])
-    log: Log = structlog.wrap_logger(
+    logger = structlog.wrap_logger(
         _SinkLogger(sink),
         processors=[
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.add_log_level,
             structlog.processors.JSONRenderer(serializer=_serialize),
         ],
-        wrapper_class=wrapper,
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[log_level]),
         context_class=dict,
         cache_logger_on_first_use=True,
     ).bind()
-    return log
+    return _JsonLog(logger, sink)
 
 
 def _serialize(event: object, **_structlog_passes: object) -> bytes:
