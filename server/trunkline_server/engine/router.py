@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
@@ -99,7 +100,7 @@ class RoutingEngine:
         violations: list[FieldViolation] = []
         providers = self._snapshots.current.providers
         for name, options in request.provider_options.items():
-            where = f'provider_options_json["{name}"]'
+            where = f"provider_options_json[{json.dumps(name)}]"
             provider = providers.get(name)
             if provider is None:
                 violations.append(FieldViolation(where, "there is no provider of this name"))

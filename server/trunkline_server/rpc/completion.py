@@ -16,7 +16,7 @@ from trunkline_server.rpc.boundary import Method, StreamMethod, UnaryMethod
 from trunkline_server.rpc.call import Work
 from trunkline_server.rpc.decode import decode_request
 from trunkline_server.rpc.encode import encode_completed, encode_explanation, encode_models
-from trunkline_server.rpc.violations import InvalidRequestError, Violations
+from trunkline_server.rpc.violations import InvalidRequestError
 
 SERVICE = "trunkline.v1.CompletionService"
 
@@ -67,12 +67,7 @@ class CompletionService:
 
     def _request(self, raw: bytes, work: Work) -> ChatRequest:
         """Return the request, checked as far as it can be without routing it."""
-        request = decode_request(raw)
+        request = decode_request(raw, lambda decoded: self._engine.check_options(decoded, work.scope.caller))
         work.record.request_id = request.request_id
         work.record.model = request.model
-        if request.provider_options:
-            found = Violations()
-            for violation in self._engine.check_options(request, work.scope.caller):
-                found.add(violation.path, violation.message)
-            found.raise_if_any()
         return request

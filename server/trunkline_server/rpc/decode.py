@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
 
 from trunkline import v1 as pb
 from trunkline_server.chat.request import ChatRequest, RoutingOptions, Sampling
+from trunkline_server.engine.frames import FieldViolation
 from trunkline_server.rpc.decode_message import decode_messages
 from trunkline_server.rpc.decode_options import decode_labels, decode_provider_options
 from trunkline_server.rpc.decode_routing import decode_routing
@@ -35,8 +37,17 @@ class ResumeRequest:
     """End the stream instead."""
 
 
-def decode_request(raw: bytes) -> ChatRequest:
+def _allow_all(_request: ChatRequest) -> Iterable[FieldViolation]:
+    return ()
+
+
+def decode_request(
+    raw: bytes, check_options: Callable[[ChatRequest], Iterable[FieldViolation]] = _allow_all
+) -> ChatRequest:
     """Return the request in a serialized CompleteRequest; one without an id gets a fresh one.
+
+    `check_options` says which of its provider options are not to be passed; it is asked here so that they are told
+    with everything else. Whatever else may be wrong with a request, its options are well formed when it is asked.
 
     Raises InvalidRequestError for whatever is wrong with it, and NotBuiltError if all is well but it asks for
     something that this server cannot do yet. In this order, because what is wrong stays wrong on a server that can do
@@ -61,10 +72,7 @@ def decode_request(raw: bytes) -> ChatRequest:
     labels = decode_labels(request.labels, found) if request.labels else {}
     options_json = request.provider_options_json
     provider_options = decode_provider_options(options_json, found) if options_json else {}
-    found.raise_if_any()
-    if not_built:
-        raise NotBuiltError(not_built)
-    return ChatRequest(
+    decoded = ChatRequest(
         model=model,
         messages=messages,
         request_id=request_id,
@@ -76,6 +84,13 @@ def decode_request(raw: bytes) -> ChatRequest:
         labels=labels,
         provider_options=provider_options,
     )
+    if provider_options:
+        for violation in check_options(decoded):
+            found.add(violation.path, violation.message)
+    found.raise_if_any()
+    if not_built:
+        raise NotBuiltError(not_built)
+    return decoded
 
 
 def decode_resume(raw: bytes) -> ResumeRequest:
