@@ -27,8 +27,14 @@ providers:
       - {{id: key-a, secret: env:TRUNKLINE_SECRET_SIMULATED_A, weight: 2}}
       - {{id: key-b, secret: env:TRUNKLINE_SECRET_SIMULATED_B, weight: 1}}
 models:
-  simulated/small: {{context_tokens: 128000, max_output_tokens: 16384, capabilities: [tools, vision, json_schema, json_object, reasoning]}}
-  simulated/large: {{context_tokens: 128000, max_output_tokens: 16384, capabilities: [tools, vision, json_schema, json_object, reasoning]}}
+  simulated/small:
+    context_tokens: 128000
+    max_output_tokens: 16384
+    capabilities: [tools, vision, json_schema, json_object, reasoning]
+  simulated/large:
+    context_tokens: 128000
+    max_output_tokens: 16384
+    capabilities: [tools, vision, json_schema, json_object, reasoning]
 aliases:
   default:
     tiers:
