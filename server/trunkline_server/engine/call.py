@@ -89,7 +89,8 @@ class Call(ABC, Generic[_Result]):
         self.failure: CallFailure | None = None
         self._scope = scope
         self._clock = clock
-        self._waiting_since = clock()
+        self._waited_s = 0.0
+        """Time in queues and backoffs since the last attempt."""
         self._lease: Lease | None = None
         self._wire_calls: dict[int, WireCall] = {}
         self._budget_at = self._budget_end(plan)
@@ -144,18 +145,23 @@ class Call(ABC, Generic[_Result]):
     async def _do(self, action: Action) -> Event:
         if isinstance(action, TryNow):
             return self._try_now(action.moves)
-        self._waiting_since = min(self._waiting_since, self._clock())
-        if isinstance(action, Queue):
-            move = action.move
-            candidate, provider = self._at(move)
-            outcome = await provider.desk.queue(candidate.target.model, move.exclude_keys, self._budget_at)
-            if isinstance(outcome, Refusal):
-                return Stopped(Reason.DEADLINE) if outcome.reason is Reason.DEADLINE else Refused(outcome)
-            return self._granted(move, outcome)
-        if isinstance(action, Backoff):
-            await asyncio.sleep(action.seconds)
-            return Woke()
+        since = self._clock()
+        try:
+            if isinstance(action, Queue):
+                return await self._queue(action.move)
+            if isinstance(action, Backoff):
+                await asyncio.sleep(action.seconds)
+                return Woke()
+        finally:
+            self._waited_s += self._clock() - since
         raise TypeError(f"nothing to do for {action!r}")
+
+    async def _queue(self, move: Move) -> Event:
+        candidate, provider = self._at(move)
+        outcome = await provider.desk.queue(candidate.target.model, move.exclude_keys, self._budget_at)
+        if isinstance(outcome, Refusal):
+            return Stopped(Reason.DEADLINE) if outcome.reason is Reason.DEADLINE else Refused(outcome)
+        return self._granted(move, outcome)
 
     def _try_now(self, moves: tuple[Move, ...]) -> Event:
         refusals: list[Refusal] = []
@@ -193,7 +199,7 @@ class Call(ABC, Generic[_Result]):
             action.attempt,
             ServedBy(candidate.target, action.key_id),
             action.why,
-            now - self._waiting_since,
+            self._waited_s,
             now,
         )
         self.records.append(record)
@@ -221,7 +227,7 @@ class Call(ABC, Generic[_Result]):
         finally:
             alarm.clear()
             self._give_back()
-            self._waiting_since = self._clock()
+            self._waited_s = 0.0
 
     def _end_attempt(self, record: AttemptRecord, failure: Failure | None) -> None:
         """Close the books of one attempt, and tell its key."""
