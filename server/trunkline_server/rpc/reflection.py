@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import Default, DescriptorPool
 from google.protobuf.message import DecodeError
@@ -23,8 +22,7 @@ SERVICES = (f"{_OLD}.ServerReflection", f"{_NEW}.ServerReflection")
 
 def reflection_handlers(services: Iterable[str]) -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
     """Return the handlers of both versions by path, for a server that has `services` besides."""
-    names = tuple(services)
-    servicer = _Servicer((*names, *SERVICES), pool=_pool_of(names))
+    servicer = _Servicer(tuple(services))
     handler: grpc.RpcMethodHandler[Any, Any] = grpc.stream_stream_rpc_method_handler(
         servicer.ServerReflectionInfo,
         request_deserializer=_request,
@@ -36,14 +34,19 @@ def reflection_handlers(services: Iterable[str]) -> dict[str, grpc.RpcMethodHand
 class _Servicer(_async.ReflectionServicer):
     """The library's servicer, which also knows methods by their names: `ghz` asks for nothing else."""
 
+    def __init__(self, services: tuple[str, ...]) -> None:
+        self._files = _pool_of(services)
+        super().__init__((*services, *SERVICES), pool=self._files)
+
     def _file_containing_symbol(self, request: Any, fully_qualified_name: str) -> Any:
         """Answer with the file of a symbol; protobuf's own pool finds a method's by its service only."""
         owner, _, name = fully_qualified_name.rpartition(".")
         try:
-            is_method = name in self._pool.FindServiceByName(owner).methods_by_name
+            is_method = name in self._files.FindServiceByName(owner).methods_by_name
         except KeyError:
             is_method = False
-        return super()._file_containing_symbol(request, owner if is_method else fully_qualified_name)
+        symbol = owner if is_method else fully_qualified_name
+        return super()._file_containing_symbol(request, symbol)  # type: ignore[misc]  # the stubs leave it out
 
 
 def _pool_of(services: Iterable[str]) -> DescriptorPool:
@@ -57,7 +60,7 @@ def _pool_of(services: Iterable[str]) -> DescriptorPool:
     return pool
 
 
-def _add(file: FileDescriptor, pool: DescriptorPool, added: set[str]) -> None:
+def _add(file: Any, pool: DescriptorPool, added: set[str]) -> None:
     """Add a file after those that it imports, each once."""
     if file.name in added:
         return
@@ -73,7 +76,7 @@ def _new_reflection_file() -> FileDescriptorProto:
     reflection_pb2.DESCRIPTOR.CopyToProto(file)
     file.name = file.name.replace("v1alpha", "v1")
     file.package = _NEW
-    for field in (field for message in file.message_type for field in message.field):
+    for field in (field for message in file.message_type for field in message.field if field.type_name):
         field.type_name = field.type_name.replace(_OLD, _NEW)
     for method in (method for service in file.service for method in service.method):
         method.input_type = method.input_type.replace(_OLD, _NEW)
