@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import grpc
 import pytest
@@ -193,6 +194,19 @@ async def test_an_exception_in_a_stream_still_ends_it_with_frames_that_say_so() 
     assert frames[-1].end.error.code == frames[-2].attempt_failed.error.code == grpc.StatusCode.INTERNAL.value[0]
     assert frames[-1].end.content_bytes == frames[-2].attempt_failed.bytes_emitted == 6
     assert frames[-1].end.content_crc32c != 0
+    assert WORDS not in served.log.everything()
+
+
+async def test_a_failure_that_cannot_be_told_is_internal() -> None:
+    """When the details of a failure cannot be encoded the caller gets a plain INTERNAL, and no exception's text."""
+
+    async def refuse(_request: ChatRequest, _scope: CallScope) -> CompletedCall:
+        unspeakable: Any = object()
+        raise CallFailedError(CallFailure(Reason.QUEUE_FULL, WORDS, retry_after_s=unspeakable))
+
+    async with serving(FakeEngine(on_complete=refuse)) as served:
+        failure = await failure_of(served.stub.Complete(chat()))
+    assert (failure.code, failure.message) == (grpc.StatusCode.INTERNAL, "internal error; request r-1")
     assert WORDS not in served.log.everything()
 
 

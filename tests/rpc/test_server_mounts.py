@@ -38,6 +38,23 @@ async def test_reflection_tells_services_and_their_files(version: str) -> None:
     assert len(answers[1].file_descriptor_response.file_descriptor_proto) > 5
 
 
+@pytest.mark.parametrize(
+    ("symbol", "told"),
+    [
+        ("trunkline.v1.CompletionService.Complete", "trunkline/v1/completion_service.proto"),
+        ("grpc.reflection.v1.ServerReflection", "ServerReflectionRequest"),
+        ("grpc.health.v1.Health", "ServingStatus"),
+        ("google.rpc.ErrorInfo", "google/rpc/error_details.proto"),
+    ],
+)
+async def test_reflection_knows_what_clients_ask_for(symbol: str, told: str) -> None:
+    """Methods by their names, the new version of reflection itself, health, and the details of errors are found."""
+    asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol).SerializeToString()
+    async with serving() as served:
+        (answer,) = [answer async for answer in _reflect(served.channel, "v1", asked)]
+    assert told.encode() in b"".join(answer.file_descriptor_response.file_descriptor_proto)
+
+
 async def test_reflection_answers_nonsense_as_invalid() -> None:
     """Bytes that are no request are answered as INVALID_ARGUMENT in the stream, and nothing is thrown."""
     async with serving() as served:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from urllib.parse import unquote
 from uuid import uuid4
 
-from grpc import StatusCode
+from grpc import StatusCode, aio
 
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.frames import CallFailedError, CallFailure, Frame
@@ -90,7 +90,7 @@ class Boundary:
         scope = CallScope(Caller(caller_id), None)
         call = Call(context, Cancellation(task), Work(scope, record, self._loop.time()), None)
         try:
-            await call.fail(failure)
+            await self._fail(call, failure)
         finally:
             self._tell(call)
 
@@ -131,10 +131,19 @@ class Boundary:
         if end is not None:
             failure = end.error  # the frame was sent, and the status never disagrees with it
         if failure is not None:
-            await call.fail(failure)
+            await self._fail(call, failure)
             return b""  # grpc sends no message after a status
         call.record.code = StatusCode.OK.name
         return response
+
+    async def _fail(self, call: Call, failure: CallFailure) -> None:
+        """End a call with a status; should that itself fail, with one that holds nothing which could fail."""
+        try:
+            await call.fail(failure)
+        except aio.AbortError:
+            raise  # what grpc wants to see after a status
+        except Exception as error:  # noqa: BLE001  grpc would send its text to the caller
+            await call.fail(self.report(error, call.record.method, call.record.request_id))
 
     async def _work(self, method: Method, raw: bytes, call: Call) -> bytes:
         if isinstance(method, UnaryMethod):
