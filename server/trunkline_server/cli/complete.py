@@ -31,7 +31,7 @@ DEFAULT_ASKED = Asked()
 
 
 def complete(
-    prompt: Annotated[str, Parameter(allow_leading_hyphen=True, help="What to ask; `-` reads standard input.")],
+    prompt: Annotated[str, Parameter(help="What to ask; `-` reads standard input. Dashes go behind `--`.")],
     /,
     *,
     asked: Asked = DEFAULT_ASKED,
@@ -80,8 +80,6 @@ def make_request(prompt: str, asked: Asked) -> CompleteRequest:
     """Return the request for a prompt; `-` reads standard input, less one line end. Raises UsageError."""
     from trunkline.v1 import ROLE_SYSTEM, ROLE_USER, CompleteRequest, Message, Part, Sampling
 
-    if prompt.startswith("--"):
-        raise exits.UsageError(f"unknown option: {prompt}; a prompt that starts like this goes behind `--`")
     messages = [] if asked.system is None else [Message(role=ROLE_SYSTEM, parts=[Part(text=asked.system)])]
     messages.append(Message(role=ROLE_USER, parts=[Part(text=_read_stdin() if prompt == STDIN else prompt)]))
     request = CompleteRequest(model=asked.model, messages=messages)

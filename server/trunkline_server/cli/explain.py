@@ -15,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def explain(
-    prompt: Annotated[
-        str, Parameter(allow_leading_hyphen=True, help="The prompt; `-` reads standard input.")
-    ] = "hello",
+    prompt: Annotated[str, Parameter(help="The prompt; `-` reads standard input.")] = "hello",
     /,
     *,
     asked: Asked = DEFAULT_ASKED,

@@ -74,7 +74,7 @@ def _run(tokens: list[str]) -> int:
     speaker = f"{NAME} {command}" if command in COMMANDS else NAME
     try:
         later.refuse(tokens)
-        result = make_app()(tokens)
+        result = make_app()(_with_stdin_as_prompt(tokens))
     except (cyclopts.CycloptsError, exits.UsageError) as error:
         print(f"{speaker}: {_one_line(error)}", file=sys.stderr)
         print(f"`{speaker} --help` says what it takes", file=sys.stderr)
@@ -90,6 +90,13 @@ def _version() -> str:
     from importlib.metadata import version
 
     return f"{NAME} {version('trunkline-server')}"
+
+
+def _with_stdin_as_prompt(tokens: list[str]) -> list[str]:
+    """Move a lone `-` behind `--`: it is a prompt, while every other word with a dash may be a misspelt option."""
+    if complete.STDIN not in tokens or "--" in tokens:
+        return tokens
+    return [*(token for token in tokens if token != complete.STDIN), "--", complete.STDIN]
 
 
 def _one_line(error: Exception) -> str:

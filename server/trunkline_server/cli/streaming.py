@@ -88,8 +88,9 @@ class StreamOutput:
 
     def _write(self, text: str) -> None:
         if text:
-            print(text, end="", flush=True)
+            # Before the text: a Ctrl-C between the two must not leave the line open.
             self._mid_line = not text.endswith("\n")
+            print(text, end="", flush=True)
 
     def _remark(self, line: str) -> None:
         self._end_line()
