@@ -31,6 +31,13 @@ def test_complete_prints_the_answer_alone(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("embedded")
+def test_an_empty_token_is_none(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An empty TRUNKLINE_TOKEN, as compose files leave it, is no token."""
+    monkeypatch.setenv("TRUNKLINE_TOKEN", "")
+    assert run("complete", "hello").code == 0
+
+
+@pytest.mark.usefixtures("embedded")
 def test_complete_reads_standard_input(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """The prompt `-` is standard input."""
 

@@ -7,6 +7,8 @@ import urllib.request
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 if TYPE_CHECKING:
     from tests.cli.conftest import Embedded, Run
 
@@ -74,6 +76,14 @@ def test_a_missing_routes_file_is_told(run: Run, tmp_path: Path) -> None:
     ended = run("serve", "--routes", str(tmp_path / "none.yaml"), *ANY_PORTS)
     assert ended.code == 1
     assert "there is no such file" in ended.err
+
+
+def test_an_empty_variable_is_no_missing_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A routes variable that was lost on the way is told; the simulator is never served in its place."""
+    monkeypatch.setenv("TRUNKLINE_ROUTES", "")
+    ended = run("serve", *ANY_PORTS)
+    assert ended.code == 2
+    assert "TRUNKLINE_ROUTES" in ended.err
 
 
 def test_open_to_everybody_needs_a_word(run: Run) -> None:

@@ -67,8 +67,10 @@ def calls(server: Server) -> Iterator[CompletionServiceStub]:
         # `http_proxy` is about the web, not about a server that was named by its address.
         "grpc.enable_http_proxy": 0,
     }
+    # An empty variable is how compose files say "none".
+    token = server.token or None
     try:
-        channel = connect(server.server, token=server.token, plaintext_token=server.plaintext_token, options=options)
+        channel = connect(server.server, token=token, plaintext_token=server.plaintext_token, options=options)
     except ValueError as error:
         raise exits.UsageError(_token_refused(server, str(error))) from None
     with channel:

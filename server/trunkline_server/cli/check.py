@@ -27,7 +27,8 @@ def check(
 ) -> int:
     """Validate a routes file: every finding at once.
 
-    Exit code 0, or 1 with what is wrong, where, and what to do; secrets are looked up too. Nothing is started or sent.
+    Exit code 0, or 1 with what is wrong, where, and what to do; secrets are
+    looked up too. Nothing is started or sent.
     """
     import json
 

@@ -44,10 +44,12 @@ def complete(
 ) -> int:
     """Ask a model and print the answer, whole or as it comes.
 
-    How it was routed goes to standard error, attempt by attempt. Exit code 0 with an answer, 1 if the call failed.
+    How it was routed goes to standard error, attempt by attempt. Exit code
+    0 with an answer, 1 if the call failed.
 
-    The call is made once: what the server says is shown, also where a service's client library would try again. With
-    --json a failure is one JSON object on standard output too.
+    The call is made once: what the server says is shown, also where a
+    service's client library would try again. With --json a failure is one
+    JSON object on standard output too.
     """
     deadline_s = checked_timeout(timeout_s)
     request = make_request(prompt, asked)

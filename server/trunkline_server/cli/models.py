@@ -22,7 +22,8 @@ def models(
 ) -> int:
     """List the aliases and models that this caller may use.
 
-    With windows, prices and capabilities; for an alias those that hold whichever of its targets serves.
+    With windows, prices and capabilities; for an alias those that hold
+    whichever of its targets serves.
     """
     from trunkline.v1 import ListModelsRequest
 

@@ -92,8 +92,9 @@ def serve(
 
     Then running calls may finish; a second signal stops at once.
 
-    Prints one line `ready listen=HOST:PORT admin=HOST:PORT http=HOST:PORT` on standard output once it serves; all else
-    goes to standard error. Flags win over variables.
+    Prints one line `ready listen=HOST:PORT admin=HOST:PORT http=HOST:PORT`
+    on standard output once it serves; all else goes to standard error.
+    Flags win over variables.
     """
     # What grpc has to say on its own is said better by our messages.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
@@ -101,6 +102,9 @@ def serve(
 
     from trunkline_server.app import ServeSettings
 
+    if routes == Path():
+        # Never taken for "no routes file": a variable lost on the way must not put a simulator into production.
+        raise exits.UsageError("--routes (TRUNKLINE_ROUTES) is empty; leave it out for the embedded default")
     if drain_grace_s < 0 or lb_wait_s < 0:
         raise exits.UsageError("--drain-grace-s and --lb-wait-s are seconds: 0 or more")
     settings = ServeSettings(

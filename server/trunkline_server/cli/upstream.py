@@ -24,12 +24,14 @@ def upstream(
 ) -> int:
     """Run the provider simulator, with faults on demand.
 
-    It speaks OpenAI's protocol. Prints `ready upstream=http://HOST:PORT/v1`, the `base_url` for a routes file. Ends on
+    It speaks OpenAI's protocol. Prints `ready
+    upstream=http://HOST:PORT/v1`, the `base_url` for a routes file. Ends on
     SIGTERM and Ctrl-C.
 
-    Faults come from the scenario, from `x-sim-fault` headers, or from control calls:
-    `curl -d '{"patch": {"default": {"status": 500}}}' http://HOST:PORT/_control`. The same address tells by GET what
-    was counted.
+    Faults come from the scenario, from `x-sim-fault` headers, or from
+    control calls: `curl -d '{"patch": {"default": {"status": 500}}}'
+    http://HOST:PORT/_control`. The same address tells by GET what was
+    counted.
     """
     import asyncio
 
