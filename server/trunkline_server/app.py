@@ -20,6 +20,7 @@ from trunkline_server.engine.snapshot import Snapshots
 from trunkline_server.http_port import HttpPort
 from trunkline_server.lifecycle import Lifecycle
 from trunkline_server.rpc.auth import OPEN_TABLE, CallerTable
+from trunkline_server.rpc.health import Status
 from trunkline_server.rpc.listen import ListenError, join_address, split_address
 from trunkline_server.rpc.server import GrpcServer, ServerOptions, admin_server, public_server
 from trunkline_server.telemetry.logs import Log, set_up_logs
@@ -74,6 +75,8 @@ async def serve(routes: LoadedRoutes, settings: ServeSettings, *, announce: Call
         announce(ready)
 
         async def drain() -> None:
+            # The admin port serves to the end, but a probe that asks it asks about the process.
+            admin.health.set_all(Status.NOT_SERVING)
             await public.drain(settings.drain_grace_s)
             await admin.drain(0.0)
 
