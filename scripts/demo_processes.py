@@ -1,4 +1,4 @@
-"""The processes of scripts/demo: started, waited for, shown, and ended again. Every wait has a bound."""
+"""The processes of scripts/demo and scripts/bench: started, waited for, shown, ended. Every wait has a bound."""
 
 from __future__ import annotations
 
@@ -89,6 +89,13 @@ class Running:
                 raise DemoError(f"{self._name} ended at its start; {self._said()}")
             time.sleep(POLL_S)
         raise DemoError(f"{self._name} was not ready within {READY_WITHIN_S:g} s; {self._said()}")
+
+    @property
+    def pid(self) -> int:
+        """Its process id. Raises DemoError before the start."""
+        if self._process is None:
+            raise DemoError(f"{self._name} was not started")
+        return self._process.pid
 
     @property
     def ended(self) -> bool:

@@ -1,0 +1,72 @@
+"""The table of scripts/bench, and the same as JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import statistics
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from scripts.benchmarks.measure import Row
+
+_PACKAGES = ("grpcio", "protobuf", "aiohttp", "httpx", "pyqwest", "msgspec", "uvloop")
+
+
+def fastest_forward(rows: Sequence[Row]) -> Row | None:
+    """Return reference (b): the cheapest bare server that makes the same upstream call, one frame a chunk."""
+    forwards = [row for row in rows if row.name.startswith("grpc.aio+") and not row.name.endswith("merged")]
+    return min(forwards, key=lambda row: row.median_us, default=None)
+
+
+def print_table(title: str, rows: Sequence[Row]) -> None:
+    """Print what was measured, one line a subject, with its ratios to (a) and (b)."""
+    echo = next((row for row in rows if row.name == "echo"), None)
+    best = fastest_forward(rows)
+    print(f"\n{title}")
+    print(f"{'':30}{'CPU µs a call':>14} {'(min-max)':>16}{'/(a)':>7}{'/(b)':>7}{'calls/s':>9}{'p50 ms':>9}"
+          f"{'p99 ms':>9}{'frames':>8}")  # fmt: skip
+    for row in rows:
+        spread = f"({min(row.cpu_us):.0f}-{max(row.cpu_us):.0f})"
+        mark = " (b)" if row is best else ""
+        print(
+            f"{row.name + mark:30}{row.median_us:14.0f} {spread:>16}{_ratio(row, echo)}{_ratio(row, best)}"
+            f"{statistics.median(row.per_second):9.0f}{statistics.median(row.p50_ms):9.1f}"
+            f"{statistics.median(row.p99_ms):9.1f}{statistics.median(row.frames):8.1f}"
+        )
+
+
+def _ratio(row: Row, base: Row | None) -> str:
+    return f"{'-':>7}" if base is None else f"{row.median_us / base.median_us:7.2f}"
+
+
+def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the rows for JSON: medians, and the CPU figure of each round."""
+    best = fastest_forward(rows)
+    return [
+        {
+            "name": row.name,
+            "what": row.what,
+            "is_reference_b": row is best,
+            "cpu_us": row.median_us,
+            "cpu_us_rounds": row.cpu_us,
+            "calls_per_s": statistics.median(row.per_second),
+            "p50_ms": statistics.median(row.p50_ms),
+            "p99_ms": statistics.median(row.p99_ms),
+            "frames": statistics.median(row.frames),
+        }
+        for row in rows
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Return what the figures depend on: versions, interpreter, processor."""
+    found = {"python": platform.python_version(), "machine": f"{platform.system()} {platform.machine()}"}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            found[package] = "not installed"
+    return found
