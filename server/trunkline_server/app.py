@@ -7,6 +7,7 @@ way out.
 from __future__ import annotations
 
 import ipaddress
+import os
 import random
 import time
 from collections.abc import Callable
@@ -125,7 +126,9 @@ async def _listen(public: GrpcServer, admin: GrpcServer, http: HttpPort, setting
 
 def _why(error: Exception, listen: str) -> str:
     if isinstance(error, OSError):
-        return f"cannot listen on {listen}: {(error.strerror or 'the address is refused').lower()}"
+        # asyncio puts words of its own around the system's, so they are looked up by number.
+        told = os.strerror(error.errno) if error.errno else "the address is refused"
+        return f"cannot listen on {listen}: {told.lower()}"
     return str(error)
 
 

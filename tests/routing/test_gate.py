@@ -237,7 +237,7 @@ def test_a_full_queue_refuses() -> None:
     refusal = house.refusal("two")
     assert (refusal.failure_class, refusal.reason) == (FailureClass.SATURATED, Reason.QUEUE_FULL)
     assert refusal.retry_after_s == 4.0
-    assert "1 wait, and 1 may" in refusal.message
+    assert "all 1 places in the queue are taken" in refusal.message
 
 
 @pytest.mark.parametrize(("queue", "max_wait_s"), [(0, 5.0), (10, 0.0)])

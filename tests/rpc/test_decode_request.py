@@ -121,7 +121,7 @@ def test_violations_beyond_the_kept_ones_are_counted() -> None:
     with pytest.raises(InvalidRequestError) as caught:
         decode_request(request.SerializeToString())
     failure = failure_of_invalid(caught.value)
-    assert len(failure.violations) + int(failure.metadata["omitted"]) == 1000
+    assert len(failure.violations) + failure.violations_omitted == 1000
     assert failure.message == "messages[0].parts: must not be empty (and 999 more)"
 
 

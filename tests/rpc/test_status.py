@@ -184,7 +184,7 @@ def test_violations_are_told_as_bad_request() -> None:
 def test_what_there_is_no_room_for_is_counted() -> None:
     """The first violations are told, `omitted` says how many more there are, those left out earlier included."""
     violations = tuple(FieldViolation(f"messages[{index}].role", "must be set " * 10) for index in range(100))
-    found = told(CallFailure(Reason.BAD_REQUEST, "m", violations=violations, metadata={"omitted": "23"}))
+    found = told(CallFailure(Reason.BAD_REQUEST, "m", violations=violations, violations_omitted=23))
     fields = [each.field for each in found["BadRequest"].field_violations]
     assert fields == [each.path for each in violations[: len(fields)]]
     assert len(fields) > 8

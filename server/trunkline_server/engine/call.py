@@ -170,13 +170,13 @@ class Call(ABC, Generic[_Result]):
             gate = provider.desk.gate
             lease = gate.try_take(candidate.target.model, move.exclude_keys)
             if lease is not None:
-                return self._granted(move, lease)
+                return self._granted(move, lease, tuple(refusals))
             refusals.append(gate.blockage(candidate.target.model, move.exclude_keys))
         return NoneFree(tuple(refusals))
 
-    def _granted(self, move: Move, lease: Lease) -> Granted:
+    def _granted(self, move: Move, lease: Lease, passed: tuple[Refusal, ...] = ()) -> Granted:
         self._lease = lease
-        return Granted(move.candidate, lease.key_id)
+        return Granted(move.candidate, lease.key_id, passed)
 
     def _at(self, move: Move) -> tuple[Candidate, LiveProvider]:
         candidate = self.machine.plan.candidates[move.candidate]

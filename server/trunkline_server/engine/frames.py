@@ -109,6 +109,8 @@ class CallFailure:
     failure: Failure | None = None
     """The upstream failure that is told, if it was one."""
     last_http_status: int | None = None
+    violations_omitted: int = 0
+    """How many more violations there were."""
 
 
 class CallFailedError(Exception):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 from typing import Any
@@ -139,7 +138,8 @@ class StreamingCall(Call[Finished]):
         queued_s = sum(entry.queued_s for entry in self.records)
         self._begun = True
         self._outbox.put_frame(
-            StartedFrame(self.request.request_id, secrets.token_hex(16), route, self.created_unix_s, queued_s, warnings)
+            # Without a stream id: nobody can resume a stream that is not detachable, and none is yet.
+            StartedFrame(self.request.request_id, "", route, self.created_unix_s, queued_s, warnings)
         )
         self._outbox.put_frame(AttemptStartedFrame(record.attempt, served_by, record.why, record.queued_s))
 

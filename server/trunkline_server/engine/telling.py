@@ -12,6 +12,7 @@ from trunkline_server.routing.selection import NoEligibleTargetError
 from trunkline_server.routing.types import Reason, Refusal
 
 _FALLBACK_RETRY_AFTER_S = 1.0
+_FIRST_ERROR_STATUS = 300
 
 _ALWAYS_RETRY_INFO = frozenset(
     {Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.RATE_LIMITED, Reason.UPSTREAM_QUOTA, Reason.SERVER_DRAINING}
@@ -48,7 +49,7 @@ _STOPPED = {
 def describe(failure: Failure) -> str:
     """Return a failure in our words, with the status and code that the provider gave."""
     facts = [failure.failure_class.value]
-    if failure.http_status is not None:
+    if failure.http_status is not None and failure.http_status >= _FIRST_ERROR_STATUS:
         facts.append(f"HTTP {failure.http_status}")
     if failure.upstream_code and failure.rule.blame.value != "key":
         facts.append(failure.upstream_code[:64])

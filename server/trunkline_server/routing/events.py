@@ -29,10 +29,11 @@ class Started:
 
 @dataclass(frozen=True, slots=True)
 class Granted:
-    """A slot and a key are ours at `candidate`."""
+    """A slot and a key are ours at `candidate`; `passed`: the refusals of those that TryNow named before it."""
 
     candidate: int
     key_id: str
+    passed: tuple[Refusal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

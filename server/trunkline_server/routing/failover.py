@@ -19,6 +19,7 @@ import random
 from dataclasses import dataclass
 from enum import Enum
 
+from trunkline_server.routing.aliases import Policy
 from trunkline_server.routing.clock import Clock
 from trunkline_server.routing.events import (
     Action,
@@ -43,7 +44,7 @@ from trunkline_server.routing.events import (
     Woke,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.moves import History, Move, immediate_moves, return_move, waiting_moves
+from trunkline_server.routing.moves import History, Move, immediate_moves, return_moves, waiting_moves
 from trunkline_server.routing.retry import Allowance, backoff_s
 from trunkline_server.routing.selection import Plan
 from trunkline_server.routing.types import Reason, Refusal, reason_of
@@ -193,7 +194,7 @@ class Machine:
             rejected = self.plan.candidates[members[0]].rejected
             if rejected is not None:
                 self.refusals[members[0]] = rejected
-                return self._end()
+                return Fail(rejected.reason, refusal=rejected)
             open_ = tuple(Move(index) for index in members if self.plan.candidates[index].rejected is None)
             return self._try_now(open_)
         return self._end()
@@ -207,33 +208,34 @@ class Machine:
 
     def _on_none_free(self, event: NoneFree) -> Action:
         for move, refusal in zip(self._moves, event.refusals, strict=True):
-            self._note_refusal(move, refusal)
-        if self._after is None:
-            first = self._moves[0]
-            self._moves = ()
-            return Queue(first)
-        return self._go_back()
+            self.refusals[move.candidate] = refusal
+        return self._queue(self._moves[:1]) if self._after is None else self._go_back(self._after)
 
     def _on_refused(self, event: Refused) -> Action:
-        if self._after is None:
-            self._note_refusal(Move(self.plan.tier_members(self._tier)[0]), event.refusal)
-            return self._open_next_tier()
-        self._note_refusal(self._moves[0], event.refusal)
-        return self._wait_for(self._moves[1:])
-
-    def _note_refusal(self, move: Move, refusal: Refusal) -> None:
-        self.refusals[move.candidate] = refusal
+        refusal = event.refusal
+        self.refusals[self._moves[0].candidate] = refusal
+        if self._after is not None:
+            return self._queue(self._moves[1:])
+        if refusal.failure_class is FailureClass.KEY_REJECTED and (
+            self.plan.alias.policy.on_key_rejected is Policy.FAIL
+        ):
+            # Rejected while it waited: it fails as those do that are planned now.
+            return Fail(refusal.reason, refusal=refusal)
+        return self._open_next_tier()
 
     # An attempt.
 
     def _on_granted(self, event: Granted) -> Action:
         index, key_id = event.candidate, event.key_id
+        for move, refusal in zip(self._moves, event.passed, strict=False):
+            self.refusals[move.candidate] = refusal
+        self.refusals.pop(index, None)
         tried = self.history[index].tried_keys
         free_walk = any(move.candidate == index and move.walk for move in self._moves) and key_id not in tried
-        if not tried:
-            why = Why.FIRST if index == 0 else Why.FAILOVER
-        else:
+        if tried:
             why = Why.RETRY if key_id in tried else Why.KEY_WALK
+        else:
+            why = Why.FIRST if index == 0 and self.at < 0 else Why.FAILOVER
         self._allowance.spend(walk=free_walk)
         tried.append(key_id)
         self.at = index
@@ -254,7 +256,7 @@ class Machine:
         self._immediate = tuple(move for move in moves if self._may(move))
         if self._immediate:
             return self._try_now(self._immediate)
-        return self._go_back()
+        return self._go_back(failure)
 
     def _on_broken(self, event: AttemptFailed) -> Action:
         self._note_failure(event.failure)
@@ -274,37 +276,30 @@ class Machine:
             self.not_made.append(f"{self.plan.candidates[move.candidate].target}: {refused}")
         return refused is None
 
-    def _go_back(self) -> Action:
-        failure = self._last_failure()
-        move = return_move(self.plan, self.history, self.at, failure)
-        if move is not None:
-            past = self.history[move.candidate]
-            asked = past.failures[-1].retry_after_s
-            seconds = backoff_s(len(past.failures), asked, self._rng)
+    def _go_back(self, failure: Failure) -> Action:
+        waits = tuple(
+            wait
+            for wait in waiting_moves(self.plan, self.history, self.at, failure, self._immediate)
+            if self._may(wait)
+        )
+        for move in return_moves(self.plan, self.history, self.at, failure):
+            past = self.history[move.candidate].failures
+            seconds = backoff_s(len(past), past[-1].retry_after_s, self._rng)
             if self._may(move, seconds):
-                self._moves = (move,)
+                self._moves = (move, *waits)
                 return Backoff(seconds)
-            # Its turn will not come: what may be waited for has to fit without it.
-        waits = waiting_moves(self.plan, self.history, self.at, failure, self._immediate)
-        return self._wait_for(tuple(wait for wait in waits if self._may(wait)))
+        return self._queue(waits)
 
     def _on_woke(self, _: Woke) -> Action:
         # Its failure has been slept off; from here it waits its turn like anybody.
-        move = self._moves[0]
-        return Queue(move)
+        return self._queue(self._moves)
 
-    def _wait_for(self, moves: tuple[Move, ...]) -> Action:
-        if not moves:
-            return self._end()
+    def _queue(self, moves: tuple[Move, ...]) -> Action:
+        """Wait for the first of `moves`, for the next when that one refuses; end if there is none."""
         self._moves = moves
-        return Queue(moves[0])
+        return Queue(moves[0]) if moves else self._end()
 
     # The end.
-
-    def _last_failure(self) -> Failure:
-        if self._after is None:
-            raise IllegalEventError("a move back without a failure")
-        return self._after
 
     def _end(self) -> Fail:
         """Tell the failure of the first candidate that was dispatched; if none was, the first candidate's refusal."""

@@ -130,7 +130,7 @@ class Gate:
             return refusal
         if self._in_flight >= self._limits.max_in_flight:
             return self._saturated(Reason.QUEUE_FULL, f"all {self._limits.max_in_flight} slots are in use")
-        return self._saturated(Reason.QUEUE_FULL, f"{len(self._waiters)} wait already")
+        return self._saturated(Reason.QUEUE_FULL, f"{len(self._waiters)} calls wait already")
 
     def _take(self, model: str, exclude_keys: frozenset[str]) -> Lease | None:
         key_id = self._pool.take(model, exclude_keys)
@@ -200,8 +200,8 @@ class Gate:
         if earliest is None or (earliest > now and earliest >= bound_at):
             return self._key_refusal(model, exclude_keys)
         if len(self._waiters) >= self._limits.queue or bound_at <= now:
-            told = f"{len(self._waiters)} wait, and {self._limits.queue} may"
-            return self._saturated(Reason.QUEUE_FULL, told if bound_at > now else "nobody may wait")
+            told = f"all slots are in use, and all {self._limits.queue} places in the queue are taken"
+            return self._saturated(Reason.QUEUE_FULL, told if bound_at > now else "all slots are in use, none may wait")
         return None
 
     def leave(self, ticket: Ticket) -> None:
@@ -364,7 +364,7 @@ class Gate:
         return min(max(STAY_AWAY_MIN_S, guess_s), STAY_AWAY_MAX_S)
 
     def _saturated(self, reason: Reason, told: str) -> Refusal:
-        return Refusal(FailureClass.SATURATED, reason, f"{self.provider} is full here: {told}", self._stay_away_s())
+        return Refusal(FailureClass.SATURATED, reason, f"{self.provider} is full: {told}", self._stay_away_s())
 
     def _key_refusal(self, model: str, exclude_keys: frozenset[str]) -> Refusal:
         refusal = self._pool.blockage(model, exclude_keys)

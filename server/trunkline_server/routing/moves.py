@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from trunkline_server.routing.aliases import Policy
 from trunkline_server.routing.failures import Failure, FailureClass, NextTarget, SameKey
+from trunkline_server.routing.retry import FREE_WALK
 from trunkline_server.routing.selection import Plan
 
 
@@ -43,14 +44,11 @@ def immediate_moves(plan: Plan, history: Sequence[History], at: int, failure: Fa
     """
     moves: list[Move] = []
     if failure.rule.other_key:
-        walk = failure.failure_class in {FailureClass.KEY_REJECTED, FailureClass.KEY_EXHAUSTED}
-        moves.append(Move(at, frozenset(history[at].tried_keys), walk))
-    if not may_change_target(plan, failure):
-        return moves
+        moves.append(Move(at, frozenset(history[at].tried_keys), failure.failure_class in FREE_WALK))
     untried = [
         index
         for index, candidate in enumerate(plan.candidates)
-        if not history[index].tried_keys and candidate.rejected is None
+        if not history[index].tried_keys and candidate.rejected is None and _may_go_to(plan, at, failure, index)
     ]
     failed = plan.candidates[at]
     rule = failure.rule
@@ -64,17 +62,17 @@ def immediate_moves(plan: Plan, history: Sequence[History], at: int, failure: Fa
         same_provider_last = rule.other_provider_first and candidate.target.provider == failed.target.provider
         return tier_rank, same_provider_last, index
 
-    if rule.next_target is NextTarget.LARGER_WINDOW:
-        untried = [index for index in untried if _larger_window(plan, at, index)]
     moves.extend(Move(index) for index in sorted(untried, key=rank))
     return moves
 
 
-def may_change_target(plan: Plan, failure: Failure) -> bool:
-    """Return whether the class, and where it asks for it the alias, let another target be tried."""
+def _may_go_to(plan: Plan, at: int, failure: Failure, other: int) -> bool:
+    """Return whether the class, and where it asks for it the alias, let another target be tried after one at `at`."""
     match failure.rule.next_target:
-        case NextTarget.YES | NextTarget.PREFERRED | NextTarget.LARGER_WINDOW:
+        case NextTarget.YES | NextTarget.PREFERRED:
             return True
+        case NextTarget.LARGER_WINDOW:
+            return _larger_window(plan, at, other)
         case NextTarget.NO:
             return False
         case NextTarget.BY_POLICY:
@@ -84,29 +82,37 @@ def may_change_target(plan: Plan, failure: Failure) -> bool:
             return policy.on_content_filtered is Policy.NEXT_TARGET
 
 
-def return_move(plan: Plan, history: Sequence[History], at: int, failure: Failure) -> Move | None:
-    """Return move 4: the earliest candidate in plan order whose last failure allows the same key after a backoff."""
-    return next((Move(index) for index in _again(plan, history, at, failure, SameKey.AFTER_BACKOFF)), None)
+def return_moves(plan: Plan, history: Sequence[History], at: int, failure: Failure) -> list[Move]:
+    """Return what move 4 chooses from, in plan order: candidates whose last failure allows them after a backoff."""
+    return [Move(index) for index in _again(plan, history, at, failure, SameKey.AFTER_BACKOFF)]
 
 
 def waiting_moves(
     plan: Plan, history: Sequence[History], at: int, failure: Failure, immediate: Sequence[Move]
 ) -> list[Move]:
-    """Return what move 5 may wait for: what was allowed but not free, and keys that cool."""
+    """Return what move 5 may wait for, in plan order: what was allowed but not free, and keys that cool."""
     cooling = _again(plan, history, at, failure, SameKey.AFTER_COOL_DOWN)
     # Where the tried key may be used again, waiting for any key of the pool is the shorter wait.
     moves = [move for move in immediate if move.candidate not in cooling]
     moves += [Move(index) for index in cooling]
-    return sorted(moves, key=lambda move: move.candidate)
+    failed = plan.candidates[at]
+
+    def rank(move: Move) -> tuple[int, bool, int]:
+        candidate = plan.candidates[move.candidate]
+        same_provider = candidate.target.provider == failed.target.provider
+        return candidate.tier, failure.rule.other_provider_first and same_provider, move.candidate
+
+    return sorted(moves, key=rank)
 
 
 def _again(plan: Plan, history: Sequence[History], at: int, failure: Failure, when: SameKey) -> list[int]:
     """Return the candidates whose last failure allows the same key `when`, as far as `failure` lets us go there."""
-    elsewhere = may_change_target(plan, failure)
     return [
         index
         for index, past in enumerate(history)
-        if past.last is not None and past.last.rule.same_key is when and (elsewhere or index == at)
+        if past.last is not None
+        and past.last.rule.same_key is when
+        and (index == at or _may_go_to(plan, at, failure, index))
     ]
 
 

@@ -19,7 +19,7 @@ KEY_WALK_STEPS = 5
 """Walks to another key after a rejected or exhausted one, for a whole request; they use up no attempt."""
 
 FREE_WALK = frozenset({FailureClass.KEY_REJECTED, FailureClass.KEY_EXHAUSTED})
-"""The classes after which another key is a walk and not a retry: the first key never reached the model."""
+"""The classes after which another key uses up no attempt: the key before it never reached the model."""
 
 
 @dataclass(slots=True)

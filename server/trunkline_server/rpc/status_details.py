@@ -81,7 +81,6 @@ def details_of(failure: CallFailure, *, reason: Reason, message: str, retry_afte
 
 def _error_info(failure: CallFailure, reason: Reason) -> tuple[error_details_pb2.ErrorInfo, int]:
     """Return the ErrorInfo with the first metadata that fits, and how much was left out before and here."""
-    omitted = int(failure.metadata.get(OMITTED, "0"))
     room = _Room(_MAX_METADATA_BYTES)
     metadata = {}
     for key, value in failure.metadata.items():
@@ -91,7 +90,7 @@ def _error_info(failure: CallFailure, reason: Reason) -> tuple[error_details_pb2
         if room.take(len(short_key.encode()) + len(short_value.encode()) + _ENTRY_BYTES):
             metadata[short_key] = short_value
     info = error_details_pb2.ErrorInfo(reason=reason.value, domain=DOMAIN, metadata=metadata)
-    return info, omitted + room.omitted
+    return info, failure.violations_omitted + room.omitted
 
 
 def _quota_failure(failure: CallFailure, reason: Reason) -> error_details_pb2.QuotaFailure:

@@ -80,8 +80,7 @@ def entry_path(path: str, key: str) -> str:
 
 def failure_of_invalid(error: InvalidRequestError) -> CallFailure:
     """Return what a caller is told whose request is wrong: INVALID_ARGUMENT, BAD_REQUEST."""
-    metadata = {"omitted": str(error.omitted)} if error.omitted else {}
-    return CallFailure(Reason.BAD_REQUEST, error.message, violations=error.violations, metadata=metadata)
+    return CallFailure(Reason.BAD_REQUEST, error.message, violations=error.violations, violations_omitted=error.omitted)
 
 
 def failure_of_not_built(error: NotBuiltError) -> CallFailure:
