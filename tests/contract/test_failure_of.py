@@ -29,7 +29,7 @@ INFO = error_details_pb2.ErrorInfo(reason="RATE_LIMITED", domain="trunkline", me
 
 
 def test_every_detail_is_read() -> None:
-    """Reason, metadata, time to stay away and the route's failure come out typed."""
+    """Reason, metadata, time to stay away, the route's failure and the pushback come out typed."""
     route = RouteFailure(
         failure_class=FAILURE_CLASS_RATE_LIMITED,
         attempts=[AttemptSummary(attempt=1, target=Target(provider="openai", model="gpt-4o-mini"))],
@@ -44,6 +44,7 @@ def test_every_detail_is_read() -> None:
         metadata={"omitted": "2"},
         retry_after_s=2.25,
         route_failure=route,
+        pushback_ms=-1,
     )
 
 
@@ -82,7 +83,7 @@ def test_our_reason_is_found_behind_somebody_elses() -> None:
 def test_damaged_details_leave_the_status() -> None:
     """Details that cannot be decoded do not hide the code and the message."""
     failure = failure_of(failed(grpc.StatusCode.ABORTED, "broken", raw=b"\xff\xff\xff"))
-    assert failure == CallFailure(code=grpc.StatusCode.ABORTED, message="broken")
+    assert failure == CallFailure(code=grpc.StatusCode.ABORTED, message="broken", pushback_ms=-1)
 
 
 def test_one_damaged_detail_leaves_the_others() -> None:

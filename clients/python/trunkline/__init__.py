@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from trunkline.channel import connect, connect_aio
-from trunkline.errors import CallFailure, FieldViolation, failure_of
+from trunkline.errors import CallError, CallFailure, FieldViolation, failure_of
 from trunkline.json_text import to_json
 
-__all__ = ["CallFailure", "FieldViolation", "connect", "connect_aio", "failure_of", "to_json"]
+__all__ = ["CallError", "CallFailure", "FieldViolation", "connect", "connect_aio", "failure_of", "to_json"]

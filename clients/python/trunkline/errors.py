@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 DOMAIN = "trunkline"
 """The domain of every `google.rpc.ErrorInfo` that Trunkline sends."""
 
+CallError = grpc.RpcError
+"""What a failed call raises, synchronous or asynchronous; `failure_of` reads it."""
+
 _DETAILS_KEY = "grpc-status-details-bin"
+_PUSHBACK_KEY = "grpc-retry-pushback-ms"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,9 @@ class CallFailure:
     route_failure: RouteFailure | None = None
     """What failed upstream, where that is the cause."""
 
+    pushback_ms: int | None = None
+    """When a library may repeat the call by itself, in milliseconds; below 0: not at all. None: not said."""
+
 
 def failure_of(error: grpc.RpcError) -> CallFailure:
     """Return what a failed call says, whether it was made on a synchronous or an asynchronous channel.
@@ -88,7 +95,17 @@ def failure_of(error: grpc.RpcError) -> CallFailure:
             for violation in bad_request.field_violations
         ),
         route_failure=next(iter(_all(details, RouteFailure)), None),
+        pushback_ms=_pushback_ms(error.trailing_metadata()),
     )
+
+
+def _pushback_ms(trailers: Iterable[tuple[str, str | bytes]] | None) -> int | None:
+    """Return what the server says about repeating the call; None if it says nothing that is a number."""
+    said = next((value for key, value in trailers or () if key == _PUSHBACK_KEY), None)
+    try:
+        return int(said) if isinstance(said, str) else None
+    except ValueError:
+        return None
 
 
 def _details(trailers: Iterable[tuple[str, str | bytes]] | None) -> list[AnyMessage]:

@@ -43,14 +43,11 @@ DEFAULT_SERVER = Server()
 
 
 class CallFailedError(Exception):
-    """A call ended with a status; `failure` says which and why, `pushback_ms` when grpc may repeat it."""
+    """A call ended with a status; `failure` says which and why."""
 
-    def __init__(self, failure: CallFailure, pushback_ms: int | None) -> None:
+    def __init__(self, failure: CallFailure) -> None:
         super().__init__(failure.message)
         self.failure = failure
-        self.pushback_ms = pushback_ms
-        """`grpc-retry-pushback-ms`: how long a client's library must stay away; below 0: it must not repeat the call.
-        None: the server did not say."""
 
 
 @contextmanager
@@ -58,7 +55,7 @@ def calls(server: Server) -> Iterator[CompletionServiceStub]:
     """Open a channel and yield the stub on it. Raise CallFailedError for a call in the block that failed."""
     # Else grpc writes its own lines between ours.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from trunkline import connect
+    from trunkline import CallError, connect, failure_of
     from trunkline.v1 import CompletionServiceStub
 
     options = {
@@ -76,11 +73,8 @@ def calls(server: Server) -> Iterator[CompletionServiceStub]:
     with channel:
         try:
             yield CompletionServiceStub(channel)
-        except Exception as error:
-            failed = _call_failed(error)
-            if failed is None:
-                raise
-            raise failed from None
+        except CallError as error:
+            raise CallFailedError(failure_of(error)) from None
 
 
 def _token_refused(server: Server, why: str) -> str:
@@ -90,22 +84,3 @@ def _token_refused(server: Server, why: str) -> str:
             "protects the way"
         )
     return f"--token: {why}"
-
-
-def _call_failed(error: Exception) -> CallFailedError | None:
-    """Return what a failed call says; None if the error is something else."""
-    from trunkline import failure_of
-
-    trailers = getattr(error, "trailing_metadata", None)
-    if trailers is None:
-        return None
-    pushback = next((value for key, value in trailers() or () if key == "grpc-retry-pushback-ms"), None)
-    failure = failure_of(error)  # type: ignore[arg-type]  # what has trailers is grpc's error; its name stays out of here
-    return CallFailedError(failure, _whole_number(pushback))
-
-
-def _whole_number(text: object) -> int | None:
-    try:
-        return int(str(text))
-    except ValueError:
-        return None

@@ -38,9 +38,9 @@ def failure_lines(error: CallFailedError, server: Server, *, with_attempts: bool
     lines += [f"  {name}: {value}" for name, value in sorted(failure.metadata.items())]
     if failure.retry_after_s is not None:
         lines.append(f"  retry after: {failure.retry_after_s:g} s")
-    if error.pushback_ms is not None:
-        said = "do not repeat" if error.pushback_ms < 0 else f"repeat after {error.pushback_ms} ms"
-        lines.append(f"  grpc-retry-pushback-ms: {error.pushback_ms} (to the caller's library: {said})")
+    if failure.pushback_ms is not None:
+        said = "do not repeat" if failure.pushback_ms < 0 else f"repeat after {failure.pushback_ms} ms"
+        lines.append(f"  grpc-retry-pushback-ms: {failure.pushback_ms} (to the caller's library: {said})")
     if hint := _hint(error, server):
         lines.append(hint)
     return lines
@@ -74,7 +74,7 @@ def _plain(error: CallFailedError) -> dict[str, Any]:
         "message": failure.message,
         "metadata": dict(failure.metadata),
         "retry_after_s": failure.retry_after_s,
-        "retry_pushback_ms": error.pushback_ms,
+        "retry_pushback_ms": failure.pushback_ms,
         "violations": [{"field": bad.field, "description": bad.description} for bad in failure.field_violations],
         "route_failure": None if route_failure is None else json.loads(to_json(route_failure)),
     }
