@@ -14,7 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from trunkline_server.chat.answer import Usage
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.api import CallScope
@@ -44,7 +43,7 @@ from trunkline_server.routing.events import (
     TryNow,
     Woke,
 )
-from trunkline_server.routing.failover import Machine
+from trunkline_server.routing.failover import Machine, stopped_failure
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.lease import Lease
 from trunkline_server.routing.moves import Move
@@ -114,7 +113,7 @@ class Call(ABC, Generic[_Result]):
         alarm = Alarm(task, self._budget_at, self._clock)
         self._scope.on_abort(alarm.fire)
         result: _Result | None = None
-        event: Event = Stopped(self._scope.aborted) if self._scope.aborted else Started()
+        event = self._first_event()
         try:
             while True:
                 action = self.machine.handle(event)
@@ -139,6 +138,11 @@ class Call(ABC, Generic[_Result]):
             self._scope.on_abort(None)
             alarm.close()
             self._give_back()
+
+    def _first_event(self) -> Event:
+        if self._scope.aborted is not None:
+            return Stopped(self._scope.aborted)
+        return Stopped(Reason.DEADLINE) if self._clock() >= self._budget_at else Started()
 
     # Waiting and getting hold of a slot.
 
@@ -209,15 +213,16 @@ class Call(ABC, Generic[_Result]):
             sent = Dispatched(provider, call, action.key_id, timeouts)
             result = await self._exchange(sent, record, alarm)
         except AttemptError as error:
-            self._end_attempt(record, error.failure)
-            return None, AttemptFailed(error.failure)
+            failure = provider.without_key(error.failure, action.key_id)
+            self._end_attempt(record, failure)
+            return None, AttemptFailed(failure)
         except asyncio.CancelledError:
             cause = alarm.caught()
             if isinstance(cause, FailureClass):
-                failure = Failure(cause, _TIMED_OUT[cause])
+                failure = record.blamed(Failure(cause, _TIMED_OUT[cause]), timeouts.stall_s)
                 self._end_attempt(record, failure)
                 return None, AttemptFailed(failure)
-            self._end_attempt(record, _stopped_failure(cause))
+            self._end_attempt(record, stopped_failure(cause or Reason.CANCELLED))
             if cause is None:
                 raise
             return None, Stopped(cause)
@@ -274,10 +279,6 @@ class Call(ABC, Generic[_Result]):
             retry_after_s = blockage.retry_after_s if blockage is not None else None
         return call_failure(fail, summaries, retry_after_s, told=told)
 
-    def usage(self) -> Usage | None:
-        """Return what the last attempt used, as far as it is known."""
-        return self.records[-1].usage if self.records else None
-
     # What unary calls and streams do each in their way.
 
     streams: bool
@@ -301,11 +302,3 @@ def _attempts_allowed(request: ChatRequest, plan: Plan) -> int:
     allowed = plan.alias.policy.max_attempts
     asked = request.routing.max_attempts
     return allowed if asked is None else min(allowed, asked)
-
-
-def _stopped_failure(cause: Reason | None) -> Failure:
-    if cause is Reason.DEADLINE:
-        return Failure(FailureClass.DEADLINE, "the deadline ended the attempt")
-    if cause is Reason.SERVER_DRAINING:
-        return Failure(FailureClass.CANCELLED, "the server is going down")
-    return Failure(FailureClass.CANCELLED, "the caller left")

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 from trunkline_server.engine.admission import Desk
 from trunkline_server.providers.base import Adapter, WireCall
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.key_pool import KeyPool
 
 REASONING_PATIENCE = 3.0
 """How much longer everything may take when a request asks the model to think."""
+
+_SCHEME = "Bearer "
+_HIDDEN = "***"
+_MIN_SECRET_CHARS = 8
+"""What is shorter is no secret but a placeholder such as `EMPTY`, and may stand in any text by chance."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +66,33 @@ class LiveProvider:
     def request(self, call: WireCall, key_id: str) -> UpstreamRequest:
         """Return the upstream request of `call` with a key's credentials."""
         return UpstreamRequest(self.base_url + call.path, {**call.headers, **self.auth[key_id]}, call.body)
+
+    def without_key(self, failure: Failure, key_id: str) -> Failure:
+        """Return `failure` with the key hidden that was sent: an error may repeat it, whatever it looks like.
+
+        Adapters hide what looks like a secret. Only here is it known what one is.
+        """
+        for header in self.auth[key_id].values():
+            secret = header.removeprefix(_SCHEME)
+            if len(secret) >= _MIN_SECRET_CHARS:
+                failure = replace(
+                    failure,
+                    message=_hidden(failure.message, secret),
+                    upstream_code=_hidden(failure.upstream_code, secret),
+                    upstream_param=_hidden(failure.upstream_param, secret),
+                    upstream_request_id=_hidden(failure.upstream_request_id, secret),
+                    upstream_text=_hidden(failure.upstream_text, secret),
+                )
+        return failure
+
+
+_Text = TypeVar("_Text", str, str | None)
+
+
+def _hidden(text: _Text, secret: str) -> _Text:
+    """Return `text` without the secret, and without its start at the end, where a long text was cut."""
+    if not text:
+        return text
+    text = text.replace(secret, _HIDDEN)
+    at = text.find(secret[:_MIN_SECRET_CHARS], max(0, len(text) - len(secret)))
+    return text[:at] + _HIDDEN if at >= 0 and secret.startswith(text[at:]) else text
