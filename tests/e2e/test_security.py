@@ -17,11 +17,11 @@ import pytest
 from google.protobuf.message import Message as ProtoMessage
 from google.rpc import error_details_pb2, status_pb2
 from tests.e2e.conftest import ask
-from tests.e2e.outside import run
 from tests.e2e.serving import Served, rest_of, serve
 
 from trunkline import failure_of
 from trunkline.v1 import RouteFailure, RoutingOptions
+from trunkline_server.cli.main import main
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateways
@@ -237,8 +237,12 @@ async def test_other_callers_are_not_named(served: Serve) -> None:
 
 @pytest.mark.parametrize("words", [("check",), ("check", "--json"), ("serve", "--listen", "127.0.0.1:0")])
 @pytest.mark.parametrize("broken", ["", "broken"])
-async def test_checking_a_file_shows_no_secret(
-    tmp_path: Path, words: tuple[str, ...], broken: str, monkeypatch: pytest.MonkeyPatch
+def test_checking_a_file_shows_no_secret(
+    tmp_path: Path,
+    words: tuple[str, ...],
+    broken: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     """Findings name paths and lines, never what a secret is: valid files, broken ones, and secrets written out."""
     for name, value in KEYS.items():
@@ -253,10 +257,12 @@ async def test_checking_a_file_shows_no_secret(
     file = tmp_path / "routes.yaml"
     file.write_text(text, encoding="utf-8")
     option = ("--routes",) if words[0] == "serve" else ()
-    ran = await run(sys.executable, "-m", "trunkline_server", *words, *option, str(file))
-    assert ran.code == (0 if words[0] == "check" and not broken else 1), ran
-    assert leaks_in("the findings", [ran.out, ran.err]) == []
-    assert "Traceback" not in ran.err
+    code = main([*words, *option, str(file)])
+    said = capfd.readouterr()
+    assert code == (0 if words[0] == "check" and not broken else 1), said
+    assert said.out + said.err
+    assert leaks_in("the findings", said) == []
+    assert "Traceback" not in said.err
 
 
 @asynccontextmanager
@@ -309,17 +315,17 @@ async def test_a_redirect_is_never_followed(gateway: Gateways, transport: str, s
         ("https://api.example.com/v1", "sound"),
     ],
 )
-async def test_keys_are_not_sent_in_the_clear(
-    tmp_path: Path, url: str, sound: str, monkeypatch: pytest.MonkeyPatch
+def test_keys_are_not_sent_in_the_clear(
+    tmp_path: Path, url: str, sound: str, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Plain http is for this machine alone: everything else is refused when the file is read."""
     for name, value in KEYS.items():
         monkeypatch.setenv(name, value)
     file = tmp_path / "routes.yaml"
     file.write_text(routes("aiohttp").format(base=url), encoding="utf-8")
-    ran = await run(sys.executable, "-m", "trunkline_server", "check", "--json", str(file))
-    report = ran.documents()[0]
-    assert (ran.code, report["valid"]) == ((0, True) if sound else (1, False)), ran
+    code = main(["check", "--json", str(file)])
+    report = json.loads(capfd.readouterr().out)
+    assert (code, report["valid"]) == ((0, True) if sound else (1, False)), report
     if not sound:
         assert {finding["path"] for finding in report["findings"]} >= {
             "providers.one.base_url",
