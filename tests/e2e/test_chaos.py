@@ -149,8 +149,8 @@ class Walker:
         if not frames:
             assert code is not grpc.StatusCode.OK
             return
-        if not told:
-            # The caller's own library cut the call at its deadline, before our status came: the caller is gone.
+        if not told or (code is grpc.StatusCode.DEADLINE_EXCEEDED and not ends):
+            # At the deadline itself grpc cuts the call, on either side: for a busy gateway the caller is gone then.
             assert code is grpc.StatusCode.DEADLINE_EXCEEDED
             return
         assert len(ends) == 1
