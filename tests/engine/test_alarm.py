@@ -57,7 +57,7 @@ async def test_a_phase_that_was_cleared_or_moved_does_not_ring() -> None:
     alarm.set(in_s(0.005), FailureClass.STALLED)
     alarm.clear()
     await asyncio.sleep(0.02)
-    assert alarm.fired is None
+    assert alarm.caught() is None
     alarm.close()
 
 
@@ -116,4 +116,14 @@ async def test_the_first_cause_stands() -> None:
     asyncio.get_running_loop().call_soon(alarm.fire, Reason.SERVER_DRAINING)
     asyncio.get_running_loop().call_soon(alarm.fire, FailureClass.STALLED)
     assert await caught(alarm, asyncio.sleep(5)) is Reason.SERVER_DRAINING
+    alarm.close()
+
+
+async def test_the_budget_still_counts_after_a_phase_has_rung() -> None:
+    """A phase that went off and was caught leaves the call's budget on guard, whatever is done next."""
+    alarm = Alarm(own_task(), in_s(0.05), time.monotonic)
+    alarm.set(in_s(0.01), FailureClass.FIRST_TOKEN_TIMEOUT)
+    assert await caught(alarm, asyncio.sleep(5)) is FailureClass.FIRST_TOKEN_TIMEOUT
+    alarm.clear()
+    assert await caught(alarm, asyncio.sleep(5)) is Reason.DEADLINE
     alarm.close()

@@ -38,11 +38,6 @@ class Alarm:
         self._handle_at = 0.0
         self._schedule()
 
-    @property
-    def budget_at(self) -> float:
-        """When the call's whole budget ends, in clock seconds."""
-        return self._budget_at
-
     def set(self, at: float, cause: FailureClass) -> None:
         """Let the present phase end at `at`; the call's budget stays an upper bound."""
         if at < self._budget_at:
@@ -55,17 +50,15 @@ class Alarm:
     def clear(self) -> None:
         """End the phase: only the budget counts until the next one."""
         self._at, self._cause = self._budget_at, Reason.DEADLINE
+        if self._handle is None:
+            # It rang for the phase; somebody has to ring for the budget.
+            self._schedule()
 
     def fire(self, cause: Cause) -> None:
         """Go off now, for a reason from outside; the first cause stands."""
         if self._fired is None and not self._task.done():
             self._fired = cause
             self._task.cancel()
-
-    @property
-    def fired(self) -> Cause | None:
-        """Why it went off, as long as nobody has caught it."""
-        return self._fired
 
     def caught(self) -> Cause | None:
         """Say why the task was cancelled: this alarm's cause, or None if somebody else wants it gone."""

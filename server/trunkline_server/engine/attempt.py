@@ -6,6 +6,7 @@ an AttemptError with its class. Cancelling it closes the upstream connection.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -25,6 +26,9 @@ from trunkline_server.providers.transport.base import (
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _OK = range(200, 300)
+
+ERROR_BODY_S = 2.0
+"""How long the body of an error may take: its status alone can classify it, and a fallback may be waiting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,25 +91,28 @@ async def _read_error(response: UpstreamResponse) -> bytes:
     """Read the start of an error's body, as far as it comes: its status alone can classify it."""
     body = bytearray()
     try:
-        async for chunk in response.chunks():
-            body += chunk
-            if len(body) >= MAX_ERROR_BODY_BYTES:
-                break
-    except TransportError:
+        async with asyncio.timeout(ERROR_BODY_S):
+            async for chunk in response.chunks():
+                body += chunk
+                if len(body) >= MAX_ERROR_BODY_BYTES:
+                    break
+    except (TransportError, TimeoutError):
         # What came before the break is all there will be, and may still hold the error's code.
         return bytes(body)
     return bytes(body[:MAX_ERROR_BODY_BYTES])
 
 
 class OpenStream:
-    """A streamed attempt under way. `open` it, iterate over `batches`, and `close` it on every way out."""
+    """A streamed attempt under way. `open` it, `read` it to its end, and `close` it on every way out."""
 
-    __slots__ = ("_decoder", "_response", "_sent")
+    __slots__ = ("_chunks", "_decoder", "_ended", "_response", "_sent")
 
     def __init__(self, sent: Dispatched, decoder: StreamDecoder) -> None:
         self._sent = sent
         self._decoder = decoder
         self._response: UpstreamResponse | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._ended = False
 
     @property
     def finished(self) -> Finished | None:
@@ -120,25 +127,26 @@ class OpenStream:
     async def open(self) -> None:
         """Send, and wait for a 2xx head; raise AttemptError."""
         self._response = await _open(self._sent)
+        self._chunks = self._response.chunks()
 
-    async def batches(self) -> AsyncIterator[list[Delta]]:
-        """Yield the deltas of each piece that came, maybe none of them content; raise AttemptError when it breaks.
+    async def read(self) -> list[Delta] | None:
+        """Return the deltas of the next piece, maybe none of them content; None at the end of the stream.
 
-        Deltas that came in front of a failure are yielded before it is raised.
+        Raise AttemptError when it breaks; deltas that came in front of a failure are returned before it is raised.
         """
-        response = self._response
-        if response is None:
-            raise RuntimeError("batches() before open()")
-        decoder = self._decoder
+        chunks, response, decoder = self._chunks, self._response, self._decoder
+        if chunks is None or response is None:
+            raise RuntimeError("read() before open()")
+        if self._ended:
+            return None
+        if decoder.failure is not None:
+            raise AttemptError(decoder.failure)
         try:
-            async for chunk in response.chunks():
-                yield decoder.feed(chunk)
-                if decoder.failure is not None:
-                    raise AttemptError(decoder.failure)
-            yield decoder.close()
+            return decoder.feed(await chunks.__anext__())
+        except StopAsyncIteration:
+            self._ended = True
+            return decoder.close()
         except BrokenBodyError as error:
-            if decoder.finished is not None:
-                return
             failure = Failure(
                 FailureClass.TRUNCATED, "the stream was cut before its terminal event", http_status=response.status
             )

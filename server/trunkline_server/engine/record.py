@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunkline_server.chat.answer import Usage, Warning_
 from trunkline_server.chat.request import ChatRequest
@@ -26,7 +26,13 @@ class AttemptRecord:
     failure: Failure | None = None
     usage: Usage | None = None
     bytes_emitted: int = 0
+    paused_s: float = 0.0
+    """The longest time that our own read was paused by a slow reader."""
     told_success: bool = False
+
+    def blamed(self, failure: Failure, stall_s: float) -> Failure:
+        """Return the failure; as the caller's doing if its reader held our read up for longer than `stall_s`."""
+        return replace(failure, caused_by_caller=True) if self.paused_s > stall_s else failure
 
     def summary(self, now: float) -> AttemptSummary:
         """Return the record as callers get it; `now` stands in for the end of an attempt that goes on."""

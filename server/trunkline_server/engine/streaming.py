@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from dataclasses import replace
 from typing import Any
 
 from trunkline_server.chat.answer import Delta, Finished, FinishReason
@@ -85,35 +84,38 @@ class StreamingCall(Call[Finished]):
             stream.close()
         if stream.finished is None:
             raise AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without its terminal event"))
-        if record.first_content_at is None:
+        if not self._begun:
             # An answer without content is an answer all the same: its terminal event commits it.
             self._commit(record)
         self._end = stream.finished
         return stream.finished
 
     async def _pump(self, stream: OpenStream, record: AttemptRecord, alarm: Alarm, stall_s: float) -> None:
-        """Move content to the outbox until the stream ends. Timers run only while a read is outstanding."""
-        paused_s = 0.0
+        """Take the stream to its end, or to where that no longer matters."""
         try:
-            async for deltas in stream.batches():
-                if deltas:
-                    self._show(deltas, record)
-                    if self._outbox.full:
-                        alarm.clear()
-                        paused_s = max(paused_s, await self._wait_for_reader())
-                    alarm.set(self._clock() + stall_s, FailureClass.STALLED)
-                if stream.finished is not None:
-                    # Whole already: a provider that holds the line open now must not make it fail.
-                    alarm.set(self._clock() + min(stall_s, _TAIL_S), FailureClass.STALLED)
+            await self._move_content(stream, record, alarm, stall_s)
+            # Whole by now: a provider that holds the line open must not make it fail, nor hold its slot for long.
+            alarm.set(self._clock() + min(stall_s, _TAIL_S), FailureClass.STALLED)
+            while await stream.read() is not None:
+                pass  # only usage may follow, and the decoder keeps it
         except AttemptError as error:
-            if stream.finished is not None:
-                return
-            # A read that a slow caller held up so long may have made the provider give up: it is not blamed.
-            blameless = paused_s > stall_s
-            raise AttemptError(replace(error.failure, caused_by_caller=True) if blameless else error.failure) from error
+            if stream.finished is None:
+                raise AttemptError(record.blamed(error.failure, stall_s)) from error
         except asyncio.CancelledError:
-            if stream.finished is None or alarm.fired is not FailureClass.STALLED or alarm.caught() is None:
+            # Whatever this call's own alarm rang for, the answer is whole. The caller's leaving is another matter.
+            if stream.finished is None or alarm.caught() is None:
                 raise
+
+    async def _move_content(self, stream: OpenStream, record: AttemptRecord, alarm: Alarm, stall_s: float) -> None:
+        """Move content to the outbox until the terminal event. Timers run only while a read is outstanding."""
+        while stream.finished is None and (deltas := await stream.read()) is not None:
+            if not deltas:
+                continue
+            self._show(deltas, record)
+            if self._outbox.full:
+                alarm.clear()
+                record.paused_s = max(record.paused_s, await self._wait_for_reader())
+            alarm.set(self._clock() + stall_s, FailureClass.STALLED)
 
     async def _wait_for_reader(self) -> float:
         """Wait until the caller has caught up; return for how long our own read was paused, in seconds."""
@@ -122,7 +124,8 @@ class StreamingCall(Call[Finished]):
         return self._clock() - paused_at
 
     def _show(self, deltas: list[Delta], record: AttemptRecord) -> None:
-        if record.first_content_at is None:
+        if not self._begun:
+            record.first_content_at = self._clock()
             self._commit(record)
         for delta in deltas:
             self._outbox.put(record.attempt, delta)
@@ -130,7 +133,6 @@ class StreamingCall(Call[Finished]):
     def _commit(self, record: AttemptRecord) -> None:
         """Show the attempt: from here on it cannot be replaced in silence."""
         self.machine.handle(FirstContent())
-        record.first_content_at = self._clock()
         self.tell_success(record)
         served_by = record.served_by
         warnings = self._wire_calls[self.machine.at].warnings + unused_options(self.request, served_by)
@@ -183,5 +185,7 @@ class StreamingCall(Call[Finished]):
         last = self.records[-1]
         route = route_info(self.machine, self.request.model, self.snapshot.version, last.served_by)
         attempts = tuple(record.summary(now) for record in self.records)
+        # What a broken attempt used stands in its own summary.
+        usage = last.usage if error is None else None
         # The outbox fills in the content's length and checksum when the frame is taken.
-        self._outbox.put_frame(EndFrame(outcome, reason, native_reason, error, last.usage, attempts, route, 0, 0))
+        self._outbox.put_frame(EndFrame(outcome, reason, native_reason, error, usage, attempts, route, 0, 0))

@@ -105,18 +105,16 @@ STATE_AFTER: dict[type[Action], State] = {
 """An action's state; GoOn keeps the state, but for the first content, which commits."""
 
 
-STOPPED_CLASS = {
-    Reason.DEADLINE: FailureClass.DEADLINE,
-    Reason.CANCELLED: FailureClass.CANCELLED,
-    Reason.SERVER_DRAINING: FailureClass.CANCELLED,
+_STOPPED = {
+    Reason.DEADLINE: Failure(FailureClass.DEADLINE, "the deadline ended the attempt"),
+    Reason.CANCELLED: Failure(FailureClass.CANCELLED, "the caller left"),
+    Reason.SERVER_DRAINING: Failure(FailureClass.CANCELLED, "the server is going down"),
 }
-"""What a stop from outside is called in the frame that tells of the broken attempt."""
 
-STOPPED_TEXT = {
-    Reason.DEADLINE: "the deadline ended the answer",
-    Reason.CANCELLED: "the caller left",
-    Reason.SERVER_DRAINING: "the server is going down",
-}
+
+def stopped_failure(reason: Reason) -> Failure:
+    """Return what the attempt in flight failed as when its call was stopped from outside; it speaks of nobody."""
+    return _STOPPED[reason]
 
 
 class IllegalEventError(Exception):
@@ -314,8 +312,7 @@ class Machine:
         return Fail(event.reason)
 
     def _on_stopped_committed(self, event: Stopped) -> Action:
-        broken = Failure(STOPPED_CLASS[event.reason], STOPPED_TEXT[event.reason])
-        return Fail(event.reason, broken=broken)
+        return Fail(event.reason, broken=stopped_failure(event.reason))
 
     def __repr__(self) -> str:
         """Show the state and what was tried."""
