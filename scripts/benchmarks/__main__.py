@@ -47,19 +47,23 @@ SIZES = {
 ROUTING_CALLS = (4000, 1500, 100)
 
 
-async def measure_unary(bench: Bench, size: Size, in_flight: int) -> dict[str, Any]:
+def _chosen(kinds: Sequence[Kind], only: Sequence[str]) -> list[Kind]:
+    return [kind for kind in kinds if not only or kind.name in only]
+
+
+async def measure_unary(bench: Bench, size: Size, in_flight: int, only: Sequence[str]) -> dict[str, Any]:
     """Measure calls with one answer."""
 
     async def burst(generator: Generator, calls: int) -> Load:
         return await generator.unary(UNARY, calls, in_flight)
 
-    kinds = [*own_kinds(), ECHO, *forwards(merged=False)]
+    kinds = _chosen([*own_kinds(), ECHO, *forwards(merged=False)], only)
     return {"unary": await _table(bench, kinds, burst, size, f"unary, {in_flight} in flight")}
 
 
-async def measure_streams(bench: Bench, size: Size, in_flight: int) -> dict[str, Any]:
+async def measure_streams(bench: Bench, size: Size, in_flight: int, only: Sequence[str]) -> dict[str, Any]:
     """Measure streams, paced and as fast as they go."""
-    kinds = [*own_kinds(), ECHO, *forwards(merged=True)]
+    kinds = _chosen([*own_kinds(), ECHO, *forwards(merged=True)], only)
     found = {}
     for model, pace in ((PACED, f"{CHUNK_GAP_S * 1000:.0f} ms apart"), (FAST, "as fast as it goes")):
 
@@ -100,7 +104,7 @@ async def measure_failover(bench: Bench, size: Size) -> dict[str, Any]:
     return {"failover_added_p50_ms": added_ms}
 
 
-async def run(what: str, level: int, in_flight: int, scratch: Path) -> dict[str, Any]:
+async def run(what: str, level: int, in_flight: int, only: Sequence[str], scratch: Path) -> dict[str, Any]:
     """Run what was asked for; `level`: 0 full, 1 quick, 2 smallest."""
     found: dict[str, Any] = {"environment": environment()}
     print(", ".join(f"{name} {version}" for name, version in found["environment"].items()))
@@ -115,9 +119,9 @@ async def run(what: str, level: int, in_flight: int, scratch: Path) -> dict[str,
         shared = "" if cores.server != cores.rest else " (one core alone: shared, so the figures are not comparable)"
         print(f"server on core {cores.server}, load and simulator on core {cores.rest}{shared}")
         if what in {"unary", "all"}:
-            found |= await measure_unary(bench, SIZES["unary"][level], in_flight)
+            found |= await measure_unary(bench, SIZES["unary"][level], in_flight, only)
         if what in {"streams", "all"}:
-            found |= await measure_streams(bench, SIZES["streams"][level], in_flight)
+            found |= await measure_streams(bench, SIZES["streams"][level], in_flight, only)
             found |= await measure_failover(bench, SIZES["failover"][level])
     return found
 
@@ -129,12 +133,13 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--quick", action="store_true", help="fewer rounds and calls: to see a tendency")
     parser.add_argument("--smallest", action="store_true", help="a few calls: to see that it runs")
     parser.add_argument("--in-flight", type=int, default=IN_FLIGHT)
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help="measure these rows of the tables alone")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     chosen = parser.parse_args(arguments)
     level = 2 if chosen.smallest else int(chosen.quick)
     with tempfile.TemporaryDirectory(prefix="trunkline-bench-") as scratch:
         try:
-            found = asyncio.run(run(chosen.what, level, chosen.in_flight, Path(scratch)))
+            found = asyncio.run(run(chosen.what, level, chosen.in_flight, chosen.only, Path(scratch)))
         except DemoError as error:
             print(f"scripts/bench: {error}", file=sys.stderr)
             return 1

@@ -141,15 +141,18 @@ class Bench:
     def servers(self, kinds: Sequence[Kind]) -> Iterator[list[Subject]]:
         """Run these servers on their core for the length of a block, inside the event loop that measures them."""
         with ExitStack() as stack:
-            subjects = []
-            for kind in kinds:
-                with pinned(self.cores.server):
-                    running = stack.enter_context(
+            with pinned(self.cores.server):
+                started = [
+                    stack.enter_context(
                         Running(kind.name.replace(" ", "-"), self._command(kind), self._environment, self._scratch)
                     )
-                address = running.ready(r"ready listen=(\S+)")
-                subjects.append(Subject(kind, running.pid, Generator(address)))
-            yield subjects
+                    for kind in kinds
+                ]
+            addresses = [running.ready(r"ready listen=(\S+)") for running in started]
+            yield [
+                Subject(kind, running.pid, Generator(address))
+                for kind, running, address in zip(kinds, started, addresses, strict=True)
+            ]
 
     def _command(self, kind: Kind) -> list[str]:
         if kind.client is None:
