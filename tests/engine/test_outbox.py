@@ -16,6 +16,7 @@ from trunkline_server.chat.answer import (
     TextDelta,
     ThinkingDelta,
     ThinkingSignatureDelta,
+    TokenAlternative,
     TokenLogprob,
     ToolCallDelta,
 )
@@ -135,6 +136,28 @@ async def test_empty_pieces_are_bounded_too() -> None:
     for _ in range(500):
         outbox.put(1, TextDelta(0, "", entry))
     assert outbox.full
+
+
+async def test_many_small_pieces_are_bounded_by_what_they_really_take() -> None:
+    """A piece costs more memory than its letters: tokens of two letters fill the room long before their text does."""
+    outbox = Outbox(room_bytes=64 * 1024)
+    put = 0
+    while not outbox.full:
+        outbox.put(1, TextDelta(0, "ab"))
+        put += 1
+    assert put <= 1024
+    assert len(contents(await take_all(outbox))) == 1
+
+
+async def test_alternatives_count_with_their_token() -> None:
+    """Twenty alternatives a token take twenty times the room, and a merged frame stays small enough for any reader."""
+    outbox = Outbox()
+    entry = TokenLogprob("ab", -1.0, b"ab", tuple(TokenAlternative("xy", -2.0, b"xy") for _ in range(20)))
+    put = 0
+    while not outbox.full:
+        outbox.put(1, TextDelta(0, "ab", (entry,)))
+        put += 1
+    assert put <= 200
 
 
 PIECES = st.lists(

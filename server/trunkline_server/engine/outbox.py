@@ -26,10 +26,10 @@ from trunkline_server.chat.answer import (
 from trunkline_server.engine.frames import ContentFrame, DeltaKind, EndFrame, Frame
 
 ROOM_BYTES = 256 * 1024
-"""How much content may wait for its reader before the producer has to."""
+"""How much memory may wait for a reader, about, before the producer has to."""
 
 _PIECE_OVERHEAD_BYTES = 64
-"""What a waiting item costs besides its text, so that empty pieces are bounded as well."""
+"""What a piece takes besides its letters, a token of the log-probabilities likewise: most pieces are a few letters."""
 
 _KIND: dict[type, DeltaKind] = {
     TextDelta: DeltaKind.TEXT,
@@ -119,14 +119,14 @@ class Outbox:
         if not isinstance(waiting, _Waiting) or not _joins(waiting, attempt, kind, delta):
             waiting = self._new_item(attempt, kind, delta)
         waiting.pieces.append(text)
+        cost_bytes = _PIECE_OVERHEAD_BYTES + size
         if isinstance(delta, ToolCallDelta):
             waiting.tool_done = delta.done
         elif isinstance(delta, (TextDelta, RefusalDelta)) and delta.logprobs:
             waiting.logprobs.extend(delta.logprobs)
-            waiting.cost_bytes += _PIECE_OVERHEAD_BYTES * len(delta.logprobs)
-            self._waiting_bytes += _PIECE_OVERHEAD_BYTES * len(delta.logprobs)
-        waiting.cost_bytes += size
-        self._waiting_bytes += size
+            cost_bytes += _PIECE_OVERHEAD_BYTES * sum(1 + len(entry.top) for entry in delta.logprobs)
+        waiting.cost_bytes += cost_bytes
+        self._waiting_bytes += cost_bytes
         if kind is not DeltaKind.THINKING_SIGNATURE:
             self._offsets[attempt, delta.part] += size
             self.content_bytes += size
@@ -176,10 +176,9 @@ class Outbox:
 
     def _new_item(self, attempt: int, kind: DeltaKind, delta: Delta) -> _Waiting:
         offset = self._offsets.setdefault((attempt, delta.part), 0)
-        item = _Waiting(attempt, kind, delta.part, offset, [], cost_bytes=_PIECE_OVERHEAD_BYTES)
+        item = _Waiting(attempt, kind, delta.part, offset, [])
         if isinstance(delta, ToolCallDelta):
             item.tool_id, item.tool_name = delta.id, delta.name
-        self._waiting_bytes += _PIECE_OVERHEAD_BYTES
         self._queue.append(item)
         return item
 
