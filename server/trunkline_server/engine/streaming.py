@@ -112,7 +112,7 @@ class StreamingCall(Call[Finished]):
             if not deltas:
                 continue
             self._show(deltas, record)
-            if self._outbox.full:
+            if self._outbox.full and stream.finished is None:
                 alarm.clear()
                 record.paused_s = max(record.paused_s, await self._wait_for_reader())
             alarm.set(self._clock() + stall_s, FailureClass.STALLED)
