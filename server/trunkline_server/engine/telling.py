@@ -94,11 +94,15 @@ def call_failure(
 
 
 def _stay_away_s(fail: Fail, known_s: float | None) -> float | None:
-    """Return how long to stay away: always given where the contract promises it."""
+    """Return how long to stay away: always given where the contract promises it.
+
+    What the key pool knows goes before what single keys were told: another key may serve earlier.
+    """
+    if known_s is not None:
+        return known_s
     asked = [
         seconds
         for seconds in (
-            known_s,
             fail.refusal.retry_after_s if fail.refusal is not None else None,
             fail.failure.retry_after_s if fail.failure is not None else None,
         )
@@ -124,9 +128,8 @@ def no_eligible_target(error: NoEligibleTargetError) -> CallFailure:
     """Return why nobody can serve: what each constraint removed, or the keys' own refusal if they alone do."""
     refusal: Refusal | None = error.key_refusal
     if refusal is not None:
-        return CallFailure(
-            refusal.reason, refusal.message, refusal.failure_class, refusal.retry_after_s or _FALLBACK_RETRY_AFTER_S
-        )
+        stay_away_s = _stay_away_s(Fail(refusal.reason, refusal=refusal), None)
+        return CallFailure(refusal.reason, refusal.message, refusal.failure_class, stay_away_s)
     by_constraint: dict[str, list[str]] = {}
     for removed in error.removed:
         by_constraint.setdefault(removed.constraint, []).append(str(removed.target))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from trunkline_server.chat.answer import Answer
-from trunkline_server.chat.message import ThinkingPart
+from trunkline_server.chat.message import Part, RefusalPart, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched, ask
 from trunkline_server.engine.call import Call
@@ -45,6 +45,7 @@ class UnaryCall(Call[Answer]):
         alarm.set(record.dispatched_at + sent.timeouts.response_s, FailureClass.FIRST_TOKEN_TIMEOUT)
         answer = await ask(sent)
         record.usage = answer.usage
+        record.bytes_emitted = sum(map(_content_bytes, answer.message.parts))
         return _signed(answer, sent.provider.name)
 
     def _finished(self) -> None:
@@ -52,6 +53,13 @@ class UnaryCall(Call[Answer]):
 
     def _failed(self, fail: Fail, told: CallFailure) -> None:
         """Nothing to do: the failure is raised."""
+
+
+def _content_bytes(part: Part) -> int:
+    """Return the size of what counts as content in a stream too: text, reasoning, refusals and tool arguments."""
+    if isinstance(part, (TextPart, ThinkingPart, RefusalPart)):
+        return len(part.text.encode())
+    return len(part.arguments_json.encode()) if isinstance(part, ToolCallPart) else 0
 
 
 def _signed(answer: Answer, provider: str) -> Answer:
