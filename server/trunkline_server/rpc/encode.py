@@ -5,8 +5,15 @@ from __future__ import annotations
 from trunkline import v1 as pb
 from trunkline_server.engine.frames import CompletedCall, ExplainedCandidate, Explanation, ModelInfo, ModelList
 from trunkline_server.rpc.encode_frames import encode_frame
-from trunkline_server.rpc.encode_message import FINISH_REASON_PB, logprob_pb, message_pb
-from trunkline_server.rpc.encode_route import attempt_pb, route_pb, target_pb, timestamp_pb, usage_pb, warning_pb
+from trunkline_server.rpc.encode_message import FINISH_REASON_PB, fill_message, logprob_pb
+from trunkline_server.rpc.encode_route import (
+    fill_attempt,
+    fill_route,
+    fill_timestamp,
+    fill_usage,
+    target_pb,
+    warning_pb,
+)
 
 __all__ = ["encode_completed", "encode_explanation", "encode_frame", "encode_models"]
 
@@ -14,25 +21,30 @@ __all__ = ["encode_completed", "encode_explanation", "encode_frame", "encode_mod
 def encode_completed(call: CompletedCall) -> bytes:
     """Return the serialized CompleteResponse of a whole answer."""
     answer = call.answer
-    return pb.CompleteResponse(
+    response = pb.CompleteResponse(
         request_id=call.request_id,
-        message=message_pb(answer.message),
         finish_reason=FINISH_REASON_PB[answer.finished.reason],
         native_finish_reason=answer.finished.native_reason,
-        usage=None if answer.usage is None else usage_pb(answer.usage),
-        route=route_pb(call.route),
-        attempts=map(attempt_pb, call.attempts),
-        created=timestamp_pb(call.created_unix_s),
-        logprobs=map(logprob_pb, answer.logprobs),
-        warnings=map(warning_pb, call.warnings),
-    ).SerializeToString()
+    )
+    fill_message(response.message, answer.message)
+    if answer.usage is not None:
+        fill_usage(response.usage, answer.usage)
+    fill_route(response.route, call.route)
+    for attempt in call.attempts:
+        fill_attempt(response.attempts.add(), attempt)
+    fill_timestamp(response.created, call.created_unix_s)
+    if answer.logprobs:
+        response.logprobs.extend(map(logprob_pb, answer.logprobs))
+    if call.warnings:
+        response.warnings.extend(map(warning_pb, call.warnings))
+    return response.SerializeToString()
 
 
 def encode_explanation(explanation: Explanation) -> bytes:
     """Return the serialized RouteExplanation."""
-    return pb.RouteExplanation(
-        route=route_pb(explanation.route), candidates=map(_candidate_pb, explanation.candidates)
-    ).SerializeToString()
+    message = pb.RouteExplanation(candidates=map(_candidate_pb, explanation.candidates))
+    fill_route(message.route, explanation.route)
+    return message.SerializeToString()
 
 
 def encode_models(models: ModelList) -> bytes:

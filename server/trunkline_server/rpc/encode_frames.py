@@ -18,13 +18,15 @@ from trunkline_server.engine.frames import (
 from trunkline_server.rpc.encode_message import FINISH_REASON_PB, logprob_pb
 from trunkline_server.rpc.encode_route import (
     WHY_PB,
-    attempt_pb,
     call_error_pb,
     duration_pb,
     error_pb,
-    route_pb,
-    served_by_pb,
-    timestamp_pb,
+    fill_attempt,
+    fill_duration,
+    fill_route,
+    fill_served_by,
+    fill_timestamp,
+    fill_usage,
     usage_pb,
     warning_pb,
 )
@@ -84,36 +86,38 @@ def _other(
 ) -> pb.StreamFrame:
     """Return a frame that is no content."""
     if isinstance(frame, StartedFrame):
-        return pb.StreamFrame(seq=seq, started=_started(frame))
+        message = pb.StreamFrame(seq=seq)
+        _fill_started(message.started, frame)
+        return message
     if isinstance(frame, AttemptStartedFrame):
-        started = pb.AttemptStarted(
-            target=served_by_pb(frame.served_by), why=WHY_PB[frame.why], queued=duration_pb(frame.queued_s)
-        )
-        return pb.StreamFrame(seq=seq, attempt=frame.attempt, attempt_started=started)
+        message = pb.StreamFrame(seq=seq, attempt=frame.attempt)
+        fill_served_by(message.attempt_started.target, frame.served_by)
+        message.attempt_started.why = WHY_PB[frame.why]
+        fill_duration(message.attempt_started.queued, frame.queued_s)
+        return message
     if isinstance(frame, AttemptFailedFrame):
         return pb.StreamFrame(seq=seq, attempt=frame.attempt, attempt_failed=_attempt_failed(frame))
     if isinstance(frame, DrainingFrame):
         return pb.StreamFrame(seq=seq, draining=pb.Draining(time_left=duration_pb(frame.time_left_s)))
-    return pb.StreamFrame(seq=seq, end=_end(frame))
+    message = pb.StreamFrame(seq=seq)
+    _fill_end(message.end, frame)
+    return message
 
 
-def _started(frame: StartedFrame) -> pb.Started:
-    """Return what a stream begins with."""
-    return pb.Started(
-        request_id=frame.request_id,
-        stream_id=frame.stream_id,
-        route=route_pb(frame.route),
-        created=timestamp_pb(frame.created_unix_s),
-        queued=duration_pb(frame.queued_s),
-        warnings=map(warning_pb, frame.warnings),
-    )
+def _fill_started(message: pb.Started, frame: StartedFrame) -> None:
+    """Set what a stream begins with."""
+    message.request_id = frame.request_id
+    message.stream_id = frame.stream_id
+    fill_route(message.route, frame.route)
+    fill_timestamp(message.created, frame.created_unix_s)
+    fill_duration(message.queued, frame.queued_s)
+    message.warnings.extend(map(warning_pb, frame.warnings))
 
 
 def _attempt_failed(frame: AttemptFailedFrame) -> pb.AttemptFailed:
     """Return the partial-stream error."""
-    return pb.AttemptFailed(
+    message = pb.AttemptFailed(
         error=error_pb(frame.failure, frame.reason),
-        target=served_by_pb(frame.served_by),
         bytes_emitted=frame.bytes_emitted,
         tool_calls_done=frame.tool_calls_done,
         tool_calls_open=frame.tool_calls_open,
@@ -122,18 +126,21 @@ def _attempt_failed(frame: AttemptFailedFrame) -> pb.AttemptFailed:
         on_break_asked=_ON_BREAK_PB[frame.on_break_asked],
         on_break_applied=_ON_BREAK_PB[frame.on_break_applied],
     )
+    fill_served_by(message.target, frame.served_by)
+    return message
 
 
-def _end(frame: EndFrame) -> pb.End:
-    """Return how a stream ended."""
-    return pb.End(
-        outcome=_OUTCOME_PB[frame.outcome],
-        finish_reason=FINISH_REASON_PB[frame.finish_reason],
-        native_finish_reason=frame.native_finish_reason,
-        error=None if frame.error is None else call_error_pb(frame.error, committed=True),
-        usage=None if frame.usage is None else usage_pb(frame.usage),
-        attempts=map(attempt_pb, frame.attempts),
-        route=route_pb(frame.route),
-        content_bytes=frame.content_bytes,
-        content_crc32c=frame.content_crc32c,
-    )
+def _fill_end(message: pb.End, frame: EndFrame) -> None:
+    """Set how a stream ended."""
+    message.outcome = _OUTCOME_PB[frame.outcome]
+    message.finish_reason = FINISH_REASON_PB[frame.finish_reason]
+    message.native_finish_reason = frame.native_finish_reason
+    if frame.error is not None:
+        message.error.CopyFrom(call_error_pb(frame.error, committed=True))
+    if frame.usage is not None:
+        fill_usage(message.usage, frame.usage)
+    for attempt in frame.attempts:
+        fill_attempt(message.attempts.add(), attempt)
+    fill_route(message.route, frame.route)
+    message.content_bytes = frame.content_bytes
+    message.content_crc32c = frame.content_crc32c

@@ -21,7 +21,21 @@ _ROLE_PB = {each: pb.Role.Value(f"ROLE_{each.name}") for each in Role}
 
 def message_pb(message: Message) -> pb.Message:
     """Return one turn of a conversation."""
-    return pb.Message(role=_ROLE_PB[message.role], parts=map(part_pb, message.parts), name=message.name or "")
+    turn = pb.Message()
+    fill_message(turn, message)
+    return turn
+
+
+def fill_message(turn: pb.Message, message: Message) -> None:
+    """Set one turn of a conversation where it stands, which spares a copy of its text."""
+    turn.role = _ROLE_PB[message.role]
+    for part in message.parts:
+        if isinstance(part, TextPart):
+            turn.parts.add(text=part.text)
+        else:
+            turn.parts.append(part_pb(part))
+    if message.name:
+        turn.name = message.name
 
 
 def part_pb(part: Part) -> pb.Part:
