@@ -145,7 +145,11 @@ class World:
 
     async def frames(self, scope: CallScope | None = None) -> tuple[list[Frame], CallFailedError | None]:
         """Return all frames of a stream, and the failure that it ended with."""
-        return await read(self.engine.stream(self.request(), scope or self.scope()))
+        try:
+            frames = self.engine.stream(self.request(), scope or self.scope())
+        except CallFailedError as error:
+            return [], error
+        return await read(frames)
 
     @property
     def held(self) -> int:

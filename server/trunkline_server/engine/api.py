@@ -46,11 +46,12 @@ class Engine(Protocol):
         ...
 
     def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
-        """Yield the answer's frames.
+        """Return the answer's frames, as they come.
 
-        A failure before any frame raises CallFailedError. One after it yields EndFrame(FAILED) as the last frame and
-        then raises CallFailedError with the same failure. Closing the generator (aclose) cancels the call upstream at
-        once. Frames that wait for their reader are merged, in bounded memory.
+        A failure before any frame raises CallFailedError, here or when the first one is asked for. One after it
+        yields EndFrame(FAILED) as the last frame and then raises CallFailedError with the same failure. Closing the
+        generator (aclose) cancels the call upstream at once. Frames that wait for their reader are merged, in bounded
+        memory.
         """
         ...
 

@@ -47,16 +47,11 @@ class RoutingEngine:
         call = UnaryCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng)
         return await call.run()
 
-    async def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
-        """Yield the answer's frames; raise CallFailedError."""
+    def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
+        """Return the answer's frames; planned at once, begun with the first frame that is asked for."""
         snapshot = self._snapshots.current
         plan = _plan(snapshot, request, scope.caller)
-        frames = StreamingCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng).frames()
-        try:
-            async for frame in frames:
-                yield frame
-        finally:
-            await frames.aclose()
+        return StreamingCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng).frames()
 
     def explain(self, request: ChatRequest, scope: CallScope) -> Explanation:
         """Return the decision that `complete` would take now, without taking it."""
