@@ -36,7 +36,7 @@ def channelz_handlers() -> dict[str, grpc.RpcMethodHandler[Any, Any]]:
 
 async def _answer(
     request: type[Message],
-    ask: Callable[[Message, aio.ServicerContext[bytes, bytes]], Awaitable[Message]],
+    ask: Callable[[Message, aio.ServicerContext[bytes, bytes]], Awaitable[Message | None]],
     raw: bytes,
     context: aio.ServicerContext[bytes, bytes],
 ) -> bytes:
@@ -45,4 +45,8 @@ async def _answer(
         asked = request.FromString(raw)
     except DecodeError:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"not a valid {request.__name__} message")
-    return (await ask(asked, context)).SerializeToString()
+    answer = await ask(asked, context)
+    if answer is None:
+        # The library has set a status with its exception's text, which abort replaces.
+        await context.abort(grpc.StatusCode.NOT_FOUND, "channelz has nothing under this id")
+    return answer.SerializeToString()
