@@ -9,6 +9,7 @@ from trunkline_server.engine.frames import AttemptSummary, CallFailure, Complete
 from trunkline_server.rpc.writer import StreamWriter
 from trunkline_server.telemetry.canonical import RpcRecord
 
+_REFUSED = "REFUSED"
 _WHOLE = frozenset({FinishReason.STOP, FinishReason.TOOL_CALLS})
 
 
@@ -40,6 +41,9 @@ def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float) -> Non
         if delivered.end.attempts:
             _note_attempts(record, delivered.end.attempts)
         record.outcome = delivered.end.outcome.value
+    elif delivered.started is not None and record.outcome == _REFUSED:
+        # A reader that stalled did not get its end, but something was asked upstream for it.
+        record.outcome = StreamOutcome.FAILED.value
 
 
 def note_failure(record: RpcRecord, failure: CallFailure) -> None:
@@ -47,7 +51,7 @@ def note_failure(record: RpcRecord, failure: CallFailure) -> None:
     record.reason = failure.reason.value
     if failure.attempts:
         _note_attempts(record, failure.attempts)
-    record.outcome = StreamOutcome.FAILED.value if record.attempts else "REFUSED"
+    record.outcome = StreamOutcome.FAILED.value if record.attempts else _REFUSED
 
 
 def _note_route(record: RpcRecord, route: RouteInfo) -> None:
