@@ -21,7 +21,7 @@ from tests.e2e.conftest import ENVIRONMENT, ROUTES, ask
 from tests.e2e.serving import Served, rest_of, serve
 
 from trunkline import failure_of
-from trunkline.v1 import FINISH_REASON_BROKEN, FINISH_REASON_STOP, End, StreamFrame
+from trunkline.v1 import FINISH_REASON_BROKEN, FINISH_REASON_STOP, CompletionServiceStub, End, StreamFrame
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
@@ -88,6 +88,10 @@ async def test_a_ready_server(served: Serve) -> None:
         channelz: Any = channelz_pb2_grpc.ChannelzStub(admin_channel)
         servers = (await channelz.GetServers(channelz_pb2.GetServersRequest())).server
         assert sum(server.data.calls_started for server in servers) >= 4
+        with pytest.raises(grpc.aio.AioRpcError) as unknown:
+            await channelz.GetSocket(channelz_pb2.GetSocketRequest(socket_id=10**12))
+        assert unknown.value.code() is grpc.StatusCode.NOT_FOUND
+        assert "Error" not in (unknown.value.details() or "")
         running.signal()
         assert await running.ended() == 0
     assert running.out == []
@@ -192,6 +196,35 @@ async def test_a_second_signal_stops_at_once(served: Serve, number: int) -> None
         assert error is not None
         assert error.code() is grpc.StatusCode.UNAVAILABLE
         await running.simulator.until(lambda stats: stats.connections == 0)
+    assert_no_defects(running)
+
+
+async def standstill(running: Served) -> int:
+    """Return how many chunks the simulator had sent when it could send no more."""
+    before, sent = -1, 0
+    while sent == 0 or sent != before:
+        await asyncio.sleep(0.3)  # long against the time between two chunks that can be sent
+        before, sent = sent, running.simulator.stats.last_requests[-1].chunks_sent
+    return sent
+
+
+async def test_a_reader_that_stalls_holds_nothing_up(served: Serve) -> None:
+    """A stream that nobody reads is held in bounded memory, and the drain ends it all the same; the log says FAILED."""
+    endless = {"default": {"chunks": 200_000, "chunk_text": "x" * 1000}}
+    async with served("--drain-grace-s", "0.2", scenario=endless) as running:
+        before_kib = resident_kib(running.process.pid)
+        options = [("grpc.http2.lookahead_bytes", 1), ("grpc.http2.bdp_probe", 0)]
+        async with grpc.aio.insecure_channel(running.listen, options=options) as channel:
+            stub: Any = CompletionServiceStub(channel)
+            call = stub.StreamComplete(ask(), timeout=60)
+            assert (await call.read()).HasField("started")
+            sent = await standstill(running)
+            assert sent < 20_000
+            assert resident_kib(running.process.pid) - before_kib < 32 * 1024
+            running.signal()
+            assert await running.ended(15) == 0
+    (line,) = (json.loads(line) for line in running.log if '"event":"rpc"' in line)
+    assert (line["outcome"], line["reason"], line["cancelled_by"]) == ("FAILED", "SERVER_DRAINING", "drain")
     assert_no_defects(running)
 
 
