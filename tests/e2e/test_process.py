@@ -29,8 +29,8 @@ SERVICE = "trunkline.v1.CompletionService"
 
 Serve = Callable[..., AbstractAsyncContextManager[Served]]
 
-SLOW = {"default": {"chunks": 20, "chunk_text": "tok ", "chunk_gap_s": 0.1}}
-"""A stream of two seconds."""
+SLOW = {"default": {"chunks": 35, "chunk_text": "tok ", "chunk_gap_s": 0.1}}
+"""A stream of three and a half seconds: long enough to look around while it runs, on a busy machine too."""
 ENDLESS = {"default": {"chunks": 20, "chunk_text": "tok ", "stall_after_chunks": 3}}
 """A stream that never ends by itself (in the time that a test has)."""
 
@@ -127,7 +127,7 @@ async def test_a_drain_lets_streams_finish(served: Serve) -> None:
         assert told.attempt == 0
         assert 15 < told.draining.time_left.ToTimedelta().total_seconds() <= 20
         assert frames[-1].end.outcome == End.OUTCOME_COMPLETE
-        assert frames[-1].end.content_bytes == 80
+        assert frames[-1].end.content_bytes == 140
         assert [frame.seq for frame in frames] == list(range(1, len(frames) + 1))
         assert (await waiting).finish_reason == FINISH_REASON_STOP
         assert await running.ended() == 0
@@ -243,7 +243,7 @@ async def test_an_idle_server_drains_at_once(served: Serve) -> None:
 
 async def test_balancers_get_time_to_look_away(served: Serve) -> None:
     """For --lb-wait-s the health says NOT_SERVING while calls are still served; then the drain begins."""
-    async with served("--lb-wait-s", "1.5", "--drain-grace-s", "5") as running:
+    async with served("--lb-wait-s", "2.5", "--drain-grace-s", "5") as running:
         watching = watch(running.channel)
         assert await anext(watching) == SERVING
         running.signal()
