@@ -29,23 +29,25 @@ class Lifecycle:
         self.phase = Phase.STARTING
         self._asked = asyncio.Event()
         self._at_once = asyncio.Event()
-        self._signals = (signal.SIGTERM, signal.SIGINT)
+        self._before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
 
     def __enter__(self) -> Self:
         """Take the signals over."""
         loop = asyncio.get_running_loop()
-        for number in self._signals:
+        for number in self._before:
             loop.add_signal_handler(number, self.stop)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
+        """Give the signals back to whoever had them: the loop itself would leave Python's defaults."""
         self.phase = Phase.STOPPED
         loop = asyncio.get_running_loop()
-        for number in self._signals:
+        for number, handler in self._before.items():
             loop.remove_signal_handler(number)
+            if handler is not None:  # None: it was not Python's to begin with
+                signal.signal(number, handler)
 
     @property
     def ready(self) -> bool:
