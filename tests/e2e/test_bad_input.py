@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from tests.e2e.conftest import ask
+from tests.e2e.conftest import ROUTES, ask
 from tests.e2e.wire_fuzz import Mutator
 
 from trunkline import failure_of
@@ -205,6 +205,30 @@ async def test_an_option_that_is_not_the_callers_to_pass(gateway: Gateways, opti
         (named,) = paths(failure)
         assert named.removeprefix('provider_options_json["one"]') == path or not path
         assert running.simulator.stats.requests == 0
+
+
+ALLOWED = (
+    ROUTES
+    + """
+callers:
+  - {{id: checkout, aliases: [default], provider_options: [service_tier, n],
+      token_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08}}
+"""
+)
+"""The token is `test`."""
+
+
+async def test_an_option_that_the_operator_allows(gateway: Gateways) -> None:
+    """What the caller's provider_options names goes upstream; a key that would break routing never does."""
+    metadata = (("authorization", "Bearer test"),)
+    async with gateway(routes=ALLOWED) as running:
+        paid = ask(provider_options_json={"one": '{"service_tier": "priority", "user": "u"}'})
+        await running.stub.Complete(paid, metadata=metadata)
+        sent = running.simulator.stats.last_requests[-1].json
+        assert (sent["service_tier"], sent["user"]) == ("priority", "u")
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await running.stub.Complete(ask(provider_options_json={"one": '{"n": 3}'}), metadata=metadata)
+        assert paths(well_told(raised.value)) == ['provider_options_json["one"].n']
 
 
 async def test_the_providers_own_refusal_of_an_option_has_its_name(gateway: Gateways) -> None:
