@@ -20,13 +20,14 @@ from scripts.demo_processes import Running
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_TRUNKLINE = [sys.executable, "-m", "trunkline_server"]
-_UVLOOP = [
+_MODULE = [sys.executable, "-m"]
+_MODULE_ON_UVLOOP = [
     sys.executable,
     "-c",
-    "import sys, uvloop; uvloop.install(); from trunkline_server.cli.main import main; sys.exit(main())",
+    "import runpy, sys, uvloop; uvloop.install(); runpy.run_module(sys.argv.pop(1), None, '__main__', True)",
 ]
-_REFERENCE = [sys.executable, "-m", "scripts.benchmarks.reference"]
+_TRUNKLINE = "trunkline_server"
+_REFERENCE = "scripts.benchmarks.reference"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,10 @@ class Kind:
 
 
 TRUNKLINE = Kind("trunkline", "this server")
-TRUNKLINE_UVLOOP = Kind("trunkline+uvloop", "this server on uvloop", uvloop=True)
+ON_UVLOOP = (
+    Kind("trunkline+uvloop", "this server on uvloop", uvloop=True),
+    Kind("grpc.aio+own+uvloop", "the same reference on uvloop", "own", uvloop=True),
+)
 ECHO = Kind("echo", "(a) bare grpc.aio, no upstream call", client="")
 
 
@@ -63,12 +67,12 @@ def forwards(*, merged: bool) -> list[Kind]:
     return kinds
 
 
-def own_kinds() -> list[Kind]:
-    """Return this server's rows: on uvloop too if it is installed."""
+def uvloop_kinds() -> list[Kind]:
+    """Return the rows on uvloop, if it is installed; say it if not. The server itself runs on asyncio's own loop."""
     if importlib.util.find_spec("uvloop") is None:
         print("skipped: uvloop is not installed")
-        return [TRUNKLINE]
-    return [TRUNKLINE, TRUNKLINE_UVLOOP]
+        return []
+    return list(ON_UVLOOP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +132,7 @@ class Bench:
         self._stack.enter_context(pinned(self.cores.rest))
         scenario = self._scratch / "scenario.json"
         scenario.write_text(json.dumps(SCENARIO))
-        command = [*_TRUNKLINE, "upstream", "--listen", "127.0.0.1:0", "--scenario", str(scenario)]
+        command = [*_MODULE, _TRUNKLINE, "upstream", "--listen", "127.0.0.1:0", "--scenario", str(scenario)]
         simulator = self._stack.enter_context(Running("simulator", command, self._environment, self._scratch))
         self._upstream = simulator.ready(r"ready upstream=(\S+)")
         return self
@@ -155,13 +159,13 @@ class Bench:
             ]
 
     def _command(self, kind: Kind) -> list[str]:
+        module = _MODULE_ON_UVLOOP if kind.uvloop else _MODULE
         if kind.client is None:
-            program = _UVLOOP if kind.uvloop else _TRUNKLINE
             ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
-            return [*program, "serve", "--routes", str(self._routes_file()), *ports]
+            return [*module, _TRUNKLINE, "serve", "--routes", str(self._routes_file()), *ports]
         if not kind.client:
-            return [*_REFERENCE, "echo"]
-        command = [*_REFERENCE, kind.client, "--upstream", self._upstream]
+            return [*module, _REFERENCE, "echo"]
+        command = [*module, _REFERENCE, kind.client, "--upstream", self._upstream]
         return [*command, "--merged"] if kind.merged else command
 
     def _routes_file(self) -> Path:
