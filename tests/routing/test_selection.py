@@ -148,3 +148,13 @@ class TestNames:
     def test_everybody_sees_aliases_then_models(self) -> None:
         """The list has each alias and each model that is known of."""
         assert self.table.names_for(EVERYBODY) == ["default", "fast", "a/known", "a/m", "b/n"]
+
+    @pytest.mark.parametrize("typo", ["defualt", "default2", "a/model-77-instrct", "model-777-instruct"])
+    def test_near_names_are_found_among_many(self, typo: str) -> None:
+        """A typo finds its name among a thousand, although not each of them is compared letter by letter."""
+        models = frozenset(f"a/model-{number}-instruct" for number in range(1000))
+        table = AliasTable({"default": alias([target("a/m")])}, frozenset({"a"}), {})
+        with pytest.raises(UnknownModelError) as raised:
+            table.resolve(typo, Caller("c", None, models))
+        meant = {"def": "default", "a/m": "a/model-77-instruct", "mod": "a/model-777-instruct"}[typo[:3]]
+        assert meant in raised.value.near
