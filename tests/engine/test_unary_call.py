@@ -244,6 +244,9 @@ async def test_keys_that_are_all_rejected(policy: Policy) -> None:
         failure = (await failure_of(world)).failure
         assert failure.reason is Reason.UPSTREAM_CREDENTIALS
         assert len(world.upstream.sent) == sent
+        # The time of the probe, whether this call found the keys rejected or got them rejected.
+        assert failure.retry_after_s is not None
+        assert 50 < failure.retry_after_s < 70
 
 
 async def test_a_body_that_breaks_is_tried_again() -> None:
