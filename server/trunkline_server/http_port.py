@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from aiohttp import web
 
-_HEADERS = {"cache-control": "no-store"}
+_HEADERS = {"cache-control": "no-store", "server": "trunkline"}
 
 
 class HttpPort:

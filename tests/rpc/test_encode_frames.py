@@ -184,3 +184,9 @@ def test_a_failed_stream_ends_with_the_error_of_its_status(reason: Reason) -> No
     assert error.failure_class == pb.FAILURE_CLASS_STALLED
     assert error.retry_after.ToMilliseconds() == 2500
     assert error.upstream_request_id == "up-1"
+
+
+def test_a_providers_own_reason_is_bounded() -> None:
+    """A reason that is longer than a word should be is cut, so that an upstream cannot fill the end frame."""
+    frame = EndFrame(StreamOutcome.COMPLETE, FinishReason.OTHER, "x" * 100_000, None, None, (), ROUTE, 0, 0)
+    assert parsed(frame).end.native_finish_reason == "x" * 61 + "..."

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 ELLIPSIS = "..."
+
+MAX_NATIVE_REASON_BYTES = 64
+"""A provider's own word for why a model stopped is told up to here."""
+
 _PERCENT_ENCODED_BYTES = 3
 
 

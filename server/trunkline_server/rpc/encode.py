@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from trunkline import v1 as pb
 from trunkline_server.engine.frames import CompletedCall, ExplainedCandidate, Explanation, ModelInfo, ModelList
+from trunkline_server.rpc.bounded_text import MAX_NATIVE_REASON_BYTES, cut_utf8
 from trunkline_server.rpc.encode_frames import encode_frame
 from trunkline_server.rpc.encode_message import FINISH_REASON_PB, fill_message, logprob_pb
 from trunkline_server.rpc.encode_route import (
@@ -24,7 +25,7 @@ def encode_completed(call: CompletedCall) -> bytes:
     response = pb.CompleteResponse(
         request_id=call.request_id,
         finish_reason=FINISH_REASON_PB[answer.finished.reason],
-        native_finish_reason=answer.finished.native_reason,
+        native_finish_reason=cut_utf8(answer.finished.native_reason, MAX_NATIVE_REASON_BYTES),
     )
     fill_message(response.message, answer.message)
     if answer.usage is not None:

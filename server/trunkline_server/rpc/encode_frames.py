@@ -15,6 +15,7 @@ from trunkline_server.engine.frames import (
     StartedFrame,
     StreamOutcome,
 )
+from trunkline_server.rpc.bounded_text import MAX_NATIVE_REASON_BYTES, cut_utf8
 from trunkline_server.rpc.encode_message import FINISH_REASON_PB, logprob_pb
 from trunkline_server.rpc.encode_route import (
     WHY_PB,
@@ -134,7 +135,7 @@ def _fill_end(message: pb.End, frame: EndFrame) -> None:
     """Set how a stream ended."""
     message.outcome = _OUTCOME_PB[frame.outcome]
     message.finish_reason = FINISH_REASON_PB[frame.finish_reason]
-    message.native_finish_reason = frame.native_finish_reason
+    message.native_finish_reason = cut_utf8(frame.native_finish_reason, MAX_NATIVE_REASON_BYTES)
     if frame.error is not None:
         message.error.CopyFrom(call_error_pb(frame.error, committed=True))
     if frame.usage is not None:
