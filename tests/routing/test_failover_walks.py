@@ -75,7 +75,12 @@ class Walk(RuleBasedStateMachine):
         ]
         policy = AliasPolicy(max_attempts, policies[0], policies[1])
         alias = Alias("default", tuple(Tier(tuple(tier)) for tier in members), policy)
-        candidates = [Candidate(member.target, tier, member) for tier, them in enumerate(members) for member in them]
+        rejected = REFUSALS[-1] if policies[0] is Policy.FAIL else None
+        candidates = [
+            Candidate(member.target, tier, member, rejected if rng.random() < 0.2 else None)
+            for tier, them in enumerate(members)
+            for member in them
+        ]
         self.plan = Plan(alias, tuple(candidates))
         self.clock = ManualClock()
         self.max_attempts = max_attempts
@@ -107,6 +112,7 @@ class Walk(RuleBasedStateMachine):
             case Dispatch(attempt, candidate, key_id):
                 assert not self.outstanding, "two attempts at once"
                 assert not self.committed, "another attempt after the commit point"
+                assert self.plan.candidates[candidate].rejected is None, "a target that fails fast was asked"
                 self.outstanding = True
                 self.dispatched.append((candidate, key_id))
                 assert attempt == len(self.dispatched)
@@ -121,7 +127,10 @@ class Walk(RuleBasedStateMachine):
         """A slot and a key came: at one of the candidates that were asked for, with a key that is not excluded."""
         move = data.draw(st.sampled_from(self.asked))
         key_id = data.draw(st.sampled_from([key for key in KEYS if key not in move.exclude_keys]))
-        self.take(self.machine.handle(Granted(move.candidate, key_id)))
+        passed = data.draw(st.sampled_from(REFUSALS))
+        before = (passed,) * self.asked.index(move)
+        self.take(self.machine.handle(Granted(move.candidate, key_id, before)))
+        assert move.candidate not in self.machine.refusals
 
     @precondition(lambda self: isinstance(self.action, TryNow))
     @rule(refusal=st.sampled_from(REFUSALS))
