@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 IN_FLIGHT = 64
 
 SIZES = {
-    "unary": (Size(7, 2000, 1000), Size(3, 600, 300), Size(1, 64, 64)),
-    "streams": (Size(5, 256, 128), Size(3, 96, 64), Size(1, 8, 8)),
+    "unary": (Size(7, 1500, 500), Size(3, 600, 300), Size(1, 64, 64)),
+    "streams": (Size(5, 128, 64), Size(3, 64, 64), Size(1, 8, 8)),
     "failover": (Size(3, 300, 50), Size(1, 100, 20), Size(1, 5, 2)),
 }
 """Full, quick, smallest."""

@@ -43,7 +43,12 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
 
 
 def _ratio(row: Row, base: Row | None) -> str:
-    return f"{'-':>7}" if base is None else f"{row.median_us / base.median_us:7.2f}"
+    return f"{'-':>7}" if base is None else f"{ratio(row, base):7.2f}"
+
+
+def ratio(row: Row, base: Row) -> float:
+    """Return how many times `base` a row costs: the median over the rounds, in each of which both were measured."""
+    return statistics.median(ours / theirs for ours, theirs in zip(row.cpu_us, base.cpu_us, strict=True))
 
 
 def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
@@ -54,6 +59,7 @@ def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "name": row.name,
             "what": row.what,
             "is_reference_b": row is best,
+            "ratio_to_b": None if best is None else ratio(row, best),
             "cpu_us": row.median_us,
             "cpu_us_rounds": row.cpu_us,
             "calls_per_s": statistics.median(row.per_second),
