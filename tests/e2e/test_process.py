@@ -164,6 +164,7 @@ async def test_what_outlives_the_grace_is_ended_with_a_reason(served: Serve) -> 
         assert kinds(frames)[-3:] == ["draining", "attempt_failed", "end"]
         broken, end = frames[-2].attempt_failed, frames[-1].end
         assert (end.outcome, end.finish_reason) == (End.OUTCOME_FAILED, FINISH_REASON_BROKEN)
+        assert [attempt.attempt for attempt in end.attempts] == [1]
         assert end.error.code == grpc.StatusCode.UNAVAILABLE.value[0]
         assert (
             broken.bytes_emitted

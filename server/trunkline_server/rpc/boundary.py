@@ -28,7 +28,7 @@ from trunkline_server.rpc.violations import (
     failure_of_invalid,
     failure_of_not_built,
 )
-from trunkline_server.rpc.writer import CallerGoneError, CutOffError, StreamWriter
+from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
 from trunkline_server.telemetry.canonical import RpcRecord, emit
 from trunkline_server.telemetry.logs import Log
 from trunkline_server.telemetry.stack import stack_of
@@ -188,9 +188,6 @@ class Boundary:
                 return failure_of_invalid(error)
             case NotBuiltError():
                 return failure_of_not_built(error)
-            case CutOffError():
-                call.note_cause(Cause.DRAIN)
-                return draining_failure()
             case _:
                 return self.report(error, call.record.method, call.record.request_id)
 

@@ -57,13 +57,16 @@ class Call:
             self.writer.tell_draining()
 
     def cut(self, *, at_once: bool) -> None:
-        """End the call for the drain; one that is ending anyway goes on with that."""
+        """End the call for the drain: by the engine, which still tells all, or `at_once` without it.
+
+        A call that is ending anyway goes on with that.
+        """
         if self._ending:
             return
-        if self.writer is not None:
-            self.writer.cut(at_once=at_once)
-        else:
+        if at_once:
             self.cancellation.cancel(Cause.DRAIN)
+        else:
+            self.work.scope.abort(Reason.SERVER_DRAINING)
 
     async def fail(self, failure: CallFailure) -> None:
         """End the call with a status, after the frames that belong to it. Raises what grpc is to see."""

@@ -20,7 +20,7 @@ class LiveCall(Protocol):
         ...
 
     def cut(self, *, at_once: bool) -> None:
-        """End the call as SERVER_DRAINING: between two frames, or `at_once` in the middle of a write."""
+        """End the call as SERVER_DRAINING: by the engine with its last frames, or `at_once` without it."""
         ...
 
 

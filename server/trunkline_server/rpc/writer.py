@@ -21,10 +21,6 @@ class CallerGoneError(Exception):
     """A write failed: the caller is no longer there. Never a failure of a provider."""
 
 
-class CutOffError(Exception):
-    """The drain's grace is over: the stream is to be ended now, between two frames."""
-
-
 class StreamWriter:
     """The writing side of one streaming RPC.
 
@@ -48,7 +44,6 @@ class StreamWriter:
         self._write_began_at: float | None = None
         self._announcement: asyncio.Task[None] | None = None
         self._announced = False
-        self._cut = False
         self.delivered = Delivered()
         self.seq = 0
         """Number of the last frame."""
@@ -62,13 +57,11 @@ class StreamWriter:
         return self._write_began_at is not None
 
     async def write(self, frame: Frame) -> None:
-        """Write one frame. Raises CallerGoneError, and CutOffError once the drain has ended the stream."""
+        """Write one frame. Raises CallerGoneError."""
         if self._announcement is not None:
             await self._announcement
             self._announcement = None
         await self._write(frame)
-        if self._cut:
-            raise CutOffError
         if self._drain.draining and not self._announced and self.delivered.end is None:
             self._announced = True
             await self._write(DrainingFrame(self._drain.time_left_s))
@@ -89,12 +82,6 @@ class StreamWriter:
         self._announced = True
         self._announcement = self._loop.create_task(self._announce(), name="announce-draining")
 
-    def cut(self, *, at_once: bool) -> None:
-        """End the stream: after the write that is under way, unless `at_once`."""
-        self._cut = True
-        if at_once or not self.stuck:
-            self._cancellation.cancel(Cause.DRAIN)
-
     async def close(self) -> None:
         """Stop the timer and the drain's own write. To be called once, whatever happened."""
         if self._watchdog is not None:
@@ -108,8 +95,6 @@ class StreamWriter:
             await self._write(DrainingFrame(self._drain.time_left_s))
         except CallerGoneError:
             return  # the RPC's own task learns it from grpc
-        if self._cut:
-            self._cancellation.cancel(Cause.DRAIN)
 
     async def _write(self, frame: Frame) -> None:
         payload = encode_frame(frame, self.seq + 1)
