@@ -257,7 +257,7 @@ class Sampling(_message.Message):
     temperature: _builtins.float
     """Randomness; 0 is as deterministic as the model can be."""
     top_p: _builtins.float
-    """Draw from the most probable tokens that together have this probability, above 0 and at most 1."""
+    """Draw from the most probable tokens that together have this probability, from 0 to 1."""
     top_k: _builtins.int
     """Draw from this many most probable tokens, at least 1."""
     max_output_tokens: _builtins.int

@@ -71,7 +71,7 @@ class RouteInfo(_message.Message):
         TARGET_FIELD_NUMBER: _builtins.int
         REASON_FIELD_NUMBER: _builtins.int
         reason: _builtins.str
-        """Why it refused, such as `SATURATED`."""
+        """Why it refused, such as `QUEUE_FULL` or `RATE_LIMITED`."""
         @_builtins.property
         def target(self) -> Global___Target:
             """The candidate."""
