@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, assert_type
 
 import grpc
@@ -223,6 +224,36 @@ async def test_closing_from_another_task_is_no_cancel(wire: Wire) -> None:
         stream.close()
         with pytest.raises(StreamLostError, match="its reader was closed"):
             await reading
+
+
+def test_closing_from_another_thread(wire: Wire) -> None:
+    """The thread that reads hears that its stream was closed."""
+    wire.frames, wire.hold_after = short().end().frames, 3
+    with connect(wire.target) as channel, ThreadPoolExecutor(1) as threads:
+        stream = read_stream(CompletionServiceStub(channel).StreamComplete(ASK, timeout=2 * PATIENCE_S))
+        while not isinstance(next(stream), TextPiece):
+            pass
+        reading = threads.submit(stream.answer)
+        stream.close()
+        with pytest.raises(StreamLostError, match="its reader was closed"):
+            reading.result(PATIENCE_S)
+
+
+@pytest.mark.parametrize("token", [None, TOKEN])
+async def test_closing_before_anything_was_read(wire: Wire, token: str | None) -> None:
+    """A stream may be left before its first frame, on both faces."""
+    wire.frames, wire.hold_after = short().end().frames, 0
+    async with connect_aio(wire.target, token=token) as channel:
+        stub: CompletionServiceAsyncStub = CompletionServiceStub(channel)
+        async with read_stream_aio(stub.StreamComplete(ASK, timeout=2 * PATIENCE_S)) as stream:
+            assert stream.partial.last_seq == 0
+        with pytest.raises(StreamLostError, match="its reader was closed"):
+            await anext(stream)
+    with connect(wire.target, token=token) as blocking:
+        with read_stream(CompletionServiceStub(blocking).StreamComplete(ASK, timeout=PATIENCE_S)) as reading:
+            assert reading.partial.last_seq == 0
+        with pytest.raises(StreamLostError, match="its reader was closed"):
+            next(reading)
 
 
 async def test_a_deadline_is_a_lost_stream(wire: Wire) -> None:

@@ -87,6 +87,7 @@ class _Reading:
         self._call.cancel()
 
     def _raise_if_over(self) -> None:
+        """Raise the error that the stream ended with; also if it was closed elsewhere during a read."""
         if self._error is not None:
             raise self._error
 
@@ -155,6 +156,7 @@ class AnswerStream(_Reading):
             else:
                 self._take(frame)
         except grpc.RpcError as error:
+            self._raise_if_over()
             self._conclude(failure_of(error))
         except BaseException:
             self.close()
@@ -212,6 +214,7 @@ class AioAnswerStream(_Reading):
             else:
                 self._take(frame)
         except grpc.RpcError as error:
+            self._raise_if_over()
             self._conclude(failure_of(error))
         except asyncio.CancelledError:
             task = asyncio.current_task()
