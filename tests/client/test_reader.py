@@ -262,7 +262,7 @@ async def test_a_deadline_is_a_lost_stream(wire: Wire) -> None:
     async with connect_aio(wire.target) as channel:
         stub: CompletionServiceAsyncStub = CompletionServiceStub(channel)
         with pytest.raises(StreamLostError) as caught:
-            await read_stream_aio(stub.StreamComplete(ASK, timeout=0.5)).answer()
+            await read_stream_aio(stub.StreamComplete(ASK, timeout=1.5)).answer()
     assert caught.value.failure.code is grpc.StatusCode.DEADLINE_EXCEEDED
     assert caught.value.partial.text == "Hello"
 
