@@ -12,7 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +24,46 @@ STEP_WITHIN_S = 60.0
 STOP_WITHIN_S = 15.0
 POLL_S = 0.05
 LAST_LINES = 15
+
+
+class Termination:
+    """A SIGTERM as SystemExit, but never in the middle of starting a process, which nobody would end then."""
+
+    def __init__(self) -> None:
+        self._starting = False
+        self._asked = False
+        self._started: list[subprocess.Popen[bytes]] = []
+
+    def install(self) -> None:
+        """Take SIGTERM over, for the rest of the program."""
+        signal.signal(signal.SIGTERM, self._on_signal)
+
+    def start(self, command: list[str], **more: Any) -> subprocess.Popen[bytes]:
+        """Start a process; a SIGTERM that comes meanwhile raises SystemExit once `end_all` knows of the process."""
+        self._starting = True
+        try:
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, **more)
+            self._started.append(process)
+        finally:
+            self._starting = False
+        if self._asked:
+            raise SystemExit(128 + signal.SIGTERM)
+        return process
+
+    def end_all(self) -> None:
+        """End by force what still runs of all that was started."""
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+    def _on_signal(self, *_: object) -> None:
+        self._asked = True
+        if not self._starting:
+            raise SystemExit(128 + signal.SIGTERM)
+
+
+TERMINATION = Termination()
 
 
 class DemoError(Exception):
@@ -53,9 +93,7 @@ class Running:
     def __enter__(self) -> Self:
         """Start it."""
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self._process = subprocess.Popen(
-                self._command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=self._environment
-            )
+            self._process = TERMINATION.start(self._command, stdout=out, stderr=err, env=self._environment)
         return self
 
     def __exit__(
@@ -115,12 +153,11 @@ class Running:
 
 def run_shown(command: list[str], environment: dict[str, str]) -> tuple[str, int]:
     """Run a command, show what it prints while it prints it, and return that with the exit code. Raises DemoError."""
-    process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
-    )
     shown = bytearray()
     ends_at = time.monotonic() + STEP_WITHIN_S
+    process: subprocess.Popen[bytes] | None = None
     try:
+        process = TERMINATION.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
         if process.stdout is None:
             raise DemoError("no pipe to the command")
         pipe = process.stdout.fileno()
@@ -136,11 +173,12 @@ def run_shown(command: list[str], environment: dict[str, str]) -> tuple[str, int
             sys.stdout.flush()
         code = process.wait(STOP_WITHIN_S)
     finally:
-        if process.poll() is None:
-            process.kill()
-            process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        if process is not None:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout is not None:
+                process.stdout.close()
     return shown.decode(errors="replace"), code
 
 

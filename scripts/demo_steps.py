@@ -16,7 +16,15 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.demo_processes import DemoError, Running, check_nothing_left, first_to_end, run_shown, wait_for_slow_call
+from scripts.demo_processes import (
+    TERMINATION,
+    DemoError,
+    Running,
+    check_nothing_left,
+    first_to_end,
+    run_shown,
+    wait_for_slow_call,
+)
 
 SCRIPTS = Path(__file__).resolve().parent
 TRUNKLINE = str(SCRIPTS.parent / ".venv/bin/trunkline")
@@ -168,7 +176,7 @@ def demonstrate(stack: ExitStack, scratch: Path) -> None:
 def main() -> int:
     """Run the demo; return the exit code."""
     # Ended from outside, we still end what we started.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    TERMINATION.install()
     try:
         with tempfile.TemporaryDirectory(prefix="trunkline-demo-") as scratch, ExitStack() as stack:
             demonstrate(stack, Path(scratch))
@@ -178,6 +186,8 @@ def main() -> int:
         return 1
     except KeyboardInterrupt:
         return 130
+    finally:
+        TERMINATION.end_all()
     print(BY_HAND)
     return 0
 
