@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
@@ -15,7 +15,7 @@ from trunkline_server.cli.routes_file import counted, resolver_for, say_findings
 from trunkline_server.cli.upstream import announce
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Coroutine
 
     from trunkline_server.app import ServeSettings
     from trunkline_server.config.routes import LoadedRoutes
@@ -98,7 +98,6 @@ def serve(
     """
     # What grpc has to say on its own is said better by our messages.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    import asyncio
 
     from trunkline_server.app import ServeSettings
 
@@ -117,8 +116,21 @@ def serve(
         log_level=log_level,
     )
     if routes is None:
-        return asyncio.run(_serve_embedded(settings))
-    return asyncio.run(_serve(_loaded(routes, secrets_dir, secret_env), settings, announce))
+        return _run(_serve_embedded(settings))
+    return _run(_serve(_loaded(routes, secrets_dir, secret_env), settings, announce))
+
+
+def _run(main: Coroutine[Any, Any, int]) -> int:
+    """Run the server's coroutine: on uvloop where it is installed, which saves about a tenth of the CPU time."""
+    import asyncio
+    import importlib
+
+    try:
+        factory = importlib.import_module("uvloop").new_event_loop
+    except ImportError:
+        factory = None
+    with asyncio.Runner(loop_factory=factory) as runner:
+        return runner.run(main)
 
 
 async def _serve(routes: LoadedRoutes, settings: ServeSettings, say_ready: Callable[[str], None]) -> int:
