@@ -49,7 +49,8 @@ class Sampling:
     @property
     def asks_reasoning(self) -> bool:
         """Whether the request wants the model to think, which makes its first token late."""
-        return bool(self.reasoning_max_tokens) or self.reasoning_effort not in {None, ReasoningEffort.NONE}
+        effort = self.reasoning_effort
+        return bool(self.reasoning_max_tokens) or (effort is not None and effort is not ReasoningEffort.NONE)
 
 
 @dataclass(frozen=True, slots=True)
