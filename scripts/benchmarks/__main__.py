@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from scripts.benchmarks.measure import Burst, Size, interleaved
 from scripts.benchmarks.report import as_data, environment, print_table
 from scripts.benchmarks.routing import print_figures, routing_figures
-from scripts.benchmarks.subjects import ECHO, TRUNKLINE, Bench, forwards, uvloop_kinds
+from scripts.benchmarks.subjects import ECHO, TRUNKLINE, Bench, asyncio_kinds, forwards
 from scripts.benchmarks.workload import CHUNK_GAP_S, CHUNKS, FAILOVER, FAST, PACED, UNARY
 from scripts.demo_processes import DemoError
 
@@ -57,13 +57,13 @@ async def measure_unary(bench: Bench, size: Size, in_flight: int, only: Sequence
     async def burst(generator: Generator, calls: int) -> Load:
         return await generator.unary(UNARY, calls, in_flight)
 
-    kinds = _chosen([TRUNKLINE, ECHO, *forwards(merged=False), *uvloop_kinds()], only)
+    kinds = _chosen([TRUNKLINE, ECHO, *forwards(merged=False), *asyncio_kinds()], only)
     return {"unary": await _table(bench, kinds, burst, size, f"unary, {in_flight} in flight")}
 
 
 async def measure_streams(bench: Bench, size: Size, in_flight: int, only: Sequence[str]) -> dict[str, Any]:
     """Measure streams, paced and as fast as they go."""
-    kinds = _chosen([TRUNKLINE, ECHO, *forwards(merged=True), *uvloop_kinds()], only)
+    kinds = _chosen([TRUNKLINE, ECHO, *forwards(merged=True), *asyncio_kinds()], only)
     found = {}
     for model, pace in ((PACED, f"{CHUNK_GAP_S * 1000:.0f} ms apart"), (FAST, "as fast as it goes")):
 

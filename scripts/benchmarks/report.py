@@ -13,16 +13,24 @@ if TYPE_CHECKING:
     from scripts.benchmarks.measure import Row
 
 _PACKAGES = ("grpcio", "protobuf", "aiohttp", "httpx", "pyqwest", "msgspec", "uvloop")
-_BESIDE = ("merged", "+uvloop")
+_OTHER_LOOP = "+asyncio"
+_BESIDE = ("merged", _OTHER_LOOP)
 
 
 def fastest_forward(rows: Sequence[Row]) -> Row | None:
     """Return reference (b): the cheapest bare server that makes the same upstream call, one frame a chunk.
 
-    Rows on uvloop are shown beside it and are not it: the server runs on asyncio's own loop.
+    Rows on asyncio's own loop have a reference of their own: a ratio compares one loop with itself.
     """
     forwards = [row for row in rows if row.name.startswith("grpc.aio+") and not row.name.endswith(_BESIDE)]
     return min(forwards, key=lambda row: row.median_us, default=None)
+
+
+def reference_of(row: Row, rows: Sequence[Row]) -> Row | None:
+    """Return the (b) that a row is compared with: the one on its own loop."""
+    if row.name.endswith(_OTHER_LOOP):
+        return next((other for other in rows if other.name == f"grpc.aio+own{_OTHER_LOOP}"), None)
+    return fastest_forward(rows)
 
 
 def print_table(title: str, rows: Sequence[Row]) -> None:
@@ -35,8 +43,9 @@ def print_table(title: str, rows: Sequence[Row]) -> None:
     for row in rows:
         spread = f"({min(row.cpu_us):.0f}-{max(row.cpu_us):.0f})"
         mark = " (b)" if row is best else ""
+        to_forward = _ratio(row, reference_of(row, rows))
         print(
-            f"{row.name + mark:30}{row.median_us:14.0f} {spread:>16}{_ratio(row, echo)}{_ratio(row, best)}"
+            f"{row.name + mark:30}{row.median_us:14.0f} {spread:>16}{_ratio(row, echo)}{to_forward}"
             f"{statistics.median(row.per_second):9.0f}{statistics.median(row.p50_ms):9.1f}"
             f"{statistics.median(row.p99_ms):9.1f}{statistics.median(row.frames):8.1f}"
         )
@@ -59,7 +68,7 @@ def as_data(rows: Sequence[Row]) -> list[dict[str, Any]]:
             "name": row.name,
             "what": row.what,
             "is_reference_b": row is best,
-            "ratio_to_b": None if best is None else ratio(row, best),
+            "ratio_to_b": None if (base := reference_of(row, rows)) is None else ratio(row, base),
             "cpu_us": row.median_us,
             "cpu_us_rounds": row.cpu_us,
             "calls_per_s": statistics.median(row.per_second),

@@ -21,11 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _MODULE = [sys.executable, "-m"]
-_MODULE_ON_UVLOOP = [
-    sys.executable,
-    "-c",
-    "import runpy, sys, uvloop; uvloop.install(); runpy.run_module(sys.argv.pop(1), None, '__main__', True)",
-]
+_RUN_MODULE = "runpy.run_module(sys.argv.pop(1), None, '__main__', True)"
+_MODULE_ON_UVLOOP = [sys.executable, "-c", f"import runpy, sys, uvloop; uvloop.install(); {_RUN_MODULE}"]
+_MODULE_WITHOUT_UVLOOP = [sys.executable, "-c", f"import runpy, sys; sys.modules['uvloop'] = None; {_RUN_MODULE}"]
+_HAVE_UVLOOP = importlib.util.find_spec("uvloop") is not None
 _TRUNKLINE = "trunkline_server"
 _REFERENCE = "scripts.benchmarks.reference"
 
@@ -38,13 +37,14 @@ class Kind:
     what: str
     client: str | None = None
     merged: bool = False
-    uvloop: bool = False
+    asyncio: bool = False
+    """On asyncio's own loop, although uvloop is installed and `trunkline serve` takes it."""
 
 
 TRUNKLINE = Kind("trunkline", "this server")
-ON_UVLOOP = (
-    Kind("trunkline+uvloop", "this server on uvloop", uvloop=True),
-    Kind("grpc.aio+own+uvloop", "the same reference on uvloop", "own", uvloop=True),
+ON_ASYNCIO = (
+    Kind("trunkline+asyncio", "this server on asyncio's own loop", asyncio=True),
+    Kind("grpc.aio+own+asyncio", "the same reference on asyncio's own loop", "own", asyncio=True),
 )
 ECHO = Kind("echo", "(a) bare grpc.aio, no upstream call", client="")
 
@@ -67,12 +67,12 @@ def forwards(*, merged: bool) -> list[Kind]:
     return kinds
 
 
-def uvloop_kinds() -> list[Kind]:
-    """Return the rows on uvloop, if it is installed; say it if not. The server itself runs on asyncio's own loop."""
-    if importlib.util.find_spec("uvloop") is None:
-        print("skipped: uvloop is not installed")
+def asyncio_kinds() -> list[Kind]:
+    """Return the rows on asyncio's own loop beside those on uvloop; none if uvloop is not installed."""
+    if not _HAVE_UVLOOP:
+        print("uvloop is not installed: all rows are on asyncio's own loop")
         return []
-    return list(ON_UVLOOP)
+    return list(ON_ASYNCIO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +159,9 @@ class Bench:
             ]
 
     def _command(self, kind: Kind) -> list[str]:
-        module = _MODULE_ON_UVLOOP if kind.uvloop else _MODULE
+        # References run on the loop that the server takes, or the ratio would be one of loops.
+        on_uvloop = _HAVE_UVLOOP and not kind.asyncio and kind.client is not None
+        module = _MODULE_WITHOUT_UVLOOP if kind.asyncio else _MODULE_ON_UVLOOP if on_uvloop else _MODULE
         if kind.client is None:
             ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
             return [*module, _TRUNKLINE, "serve", "--routes", str(self._routes_file()), *ports]
