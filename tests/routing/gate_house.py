@@ -1,0 +1,73 @@
+"""A gate to play with: its pool, its clock, and what its waiters were told."""
+
+from __future__ import annotations
+
+from random import Random
+
+from trunkline_server.routing.clock import ManualClock
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.gate import Gate, GateLimits, Ticket
+from trunkline_server.routing.key_pool import KeyPool, KeySpec
+from trunkline_server.routing.lease import Lease
+from trunkline_server.routing.types import Refusal
+
+NOBODY: frozenset[str] = frozenset()
+
+
+class House:
+    """A gate with its pool, its clock, and what its waiters were told."""
+
+    def __init__(self, max_in_flight: int = 1, queue: int = 10, max_wait_s: float = 5.0, keys: int = 1) -> None:
+        self.clock = ManualClock(100.0)
+        specs = [KeySpec(f"k{number}", 1) for number in range(keys)]
+        self.pool = KeyPool("openai", specs, clock=self.clock, rng=Random(1))
+        limits = GateLimits(max_in_flight, queue, max_wait_s)
+        self.gate = Gate("openai", limits, self.pool, clock=self.clock)
+        self.granted: dict[str, Lease] = {}
+        self.refused: dict[str, Refusal] = {}
+        self.order: list[str] = []
+        self.leases: list[Lease] = []
+
+    def take(self, model: str = "m", exclude: frozenset[str] = NOBODY) -> Lease:
+        """Take what can be had at once."""
+        lease = self.gate.try_take(model, exclude)
+        assert lease is not None
+        return lease
+
+    def ask(
+        self, name: str, model: str = "m", exclude: frozenset[str] = NOBODY, deadline_s: float = 60.0
+    ) -> Ticket | Refusal:
+        """Join under a name that tells the callbacks apart."""
+
+        def on_grant(lease: Lease) -> None:
+            self.granted[name] = lease
+            self.order.append(name)
+
+        def on_refused(refusal: Refusal) -> None:
+            self.refused[name] = refusal
+            self.order.append(name)
+
+        deadline_at = self.clock() + deadline_s
+        return self.gate.join(model, exclude, deadline_at=deadline_at, on_grant=on_grant, on_refused=on_refused)
+
+    def join(self, name: str, model: str = "m", exclude: frozenset[str] = NOBODY, deadline_s: float = 60.0) -> Ticket:
+        """Join and be let in."""
+        ticket = self.ask(name, model, exclude, deadline_s)
+        assert isinstance(ticket, Ticket)
+        return ticket
+
+    def refusal(self, name: str, model: str = "m", deadline_s: float = 60.0) -> Refusal:
+        """Join and be refused at the door."""
+        refusal = self.ask(name, model, deadline_s=deadline_s)
+        assert isinstance(refusal, Refusal)
+        return refusal
+
+    def cool(self, key: str, seconds: float, model: str = "m") -> None:
+        """Keep a key from a model for so long."""
+        self.pool.failed(key, model, Failure(FailureClass.RATE_LIMITED, "429", retry_after_s=seconds))
+
+    def go_to(self, at: float | None) -> None:
+        """Let time pass to a moment, and a rounding error beyond."""
+        assert at is not None
+        self.clock.advance(max(0.0, at - self.clock()) + 1e-9)
+        self.gate.poll()
