@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trunkline_server.routing.aliases import Alias, AliasPolicy, AliasTarget, ModelFacts, Policy, Tier
+from trunkline_server.routing.circuit import Circuit, CircuitLimits, CircuitState
 from trunkline_server.routing.clock import ManualClock
 from trunkline_server.routing.events import (
     Action,
@@ -76,13 +77,14 @@ class Walk(RuleBasedStateMachine):
         policy = AliasPolicy(max_attempts, policies[0], policies[1])
         alias = Alias("default", tuple(Tier(tuple(tier)) for tier in members), policy)
         rejected = REFUSALS[-1] if policies[0] is Policy.FAIL else None
+        self.clock = ManualClock()
+        self.circuits: list[Circuit] = []
         candidates = [
-            Candidate(member.target, tier, member, rejected if rng.random() < 0.2 else None)
+            Candidate(member.target, tier, member, rejected if rng.random() < 0.2 else None, self.circuit(rng))
             for tier, them in enumerate(members)
             for member in them
         ]
         self.plan = Plan(alias, tuple(candidates))
-        self.clock = ManualClock()
         self.max_attempts = max_attempts
         self.machine = Machine(self.plan, Allowance(max_attempts, DEADLINE_S), clock=self.clock, rng=rng)
         self.dispatched: list[tuple[int, str]] = []
@@ -93,6 +95,32 @@ class Walk(RuleBasedStateMachine):
         self.waits = 0
         self.take(self.machine.handle(Started()))
 
+    def circuit(self, rng: random.Random) -> Circuit:
+        """Return a circuit in any state: closed, about to open, open, half-open or ramping."""
+        limits = CircuitLimits(open_s=1.0, ramp_s=3.0)
+        circuit = Circuit(limits, clock=self.clock, rng=rng)
+        kind = rng.randrange(5)
+        for _ in range(4 if kind == 1 else 5 if kind else 0):
+            circuit.enter().failed()
+        if kind > 2:
+            self.clock.advance(1.2)
+            assert circuit.state is CircuitState.HALF_OPEN
+        if kind == 4:
+            circuit.enter().succeeded()
+        self.circuits.append(circuit)
+        return circuit
+
+    @rule(index=st.integers(0, 8), failed=st.booleans(), seconds=st.floats(0, 2))
+    def somebody_else_calls(self, index: int, seconds: float, *, failed: bool) -> None:
+        """Another request tells a circuit what became of its attempt, and time passes."""
+        permit = self.circuits[index % len(self.circuits)].enter()
+        self.clock.advance(seconds)
+        if failed:
+            permit.failed()
+        else:
+            permit.succeeded()
+        permit.ended()
+
     def take(self, action: Action) -> None:
         """Keep the books of what the machine asked for."""
         self.action = action
@@ -100,6 +128,7 @@ class Walk(RuleBasedStateMachine):
             case TryNow(moves):
                 self.asked = moves
                 assert moves
+                assert all(self.machine.guard.shut_because(move.candidate) is None for move in moves)
                 assert not self.outstanding
             case Queue(move):
                 self.asked = (move,)
@@ -130,7 +159,11 @@ class Walk(RuleBasedStateMachine):
         passed = data.draw(st.sampled_from(REFUSALS))
         before = (passed,) * self.asked.index(move)
         self.take(self.machine.handle(Granted(move.candidate, key_id, before)))
-        assert move.candidate not in self.machine.refusals
+        if isinstance(self.action, Dispatch):
+            assert move.candidate not in self.machine.refusals
+        else:
+            assert self.plan.candidates[move.candidate].shut_because is not None, "a grant was not used"
+            assert any(other.shut_because is None for other in self.plan.candidates)
 
     @precondition(lambda self: isinstance(self.action, TryNow))
     @rule(refusal=st.sampled_from(REFUSALS))
@@ -207,6 +240,12 @@ class Walk(RuleBasedStateMachine):
         if hasattr(self, "ended"):
             assert len(self.ended) <= 1
             assert (self.machine.state is State.ENDED) is bool(self.ended)
+
+    @invariant()
+    def circuits_are_told(self) -> None:
+        """A permit is held while an attempt is in flight, and only then; so no probe's place is ever lost."""
+        if hasattr(self, "outstanding"):
+            assert (self.machine.guard._permit is not None) is self.outstanding
 
     @invariant()
     def within_policy(self) -> None:

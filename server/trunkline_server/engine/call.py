@@ -128,6 +128,8 @@ class Call(ABC, Generic[_Result]):
                     if isinstance(action, Dispatch):
                         result, event = await self._attempt(action, alarm)
                     else:
+                        # A grant that came too late to be used goes back before anything else.
+                        self._give_back()
                         event = await self._do(action)
                 except asyncio.CancelledError:
                     cause = alarm.caught()
@@ -137,6 +139,7 @@ class Call(ABC, Generic[_Result]):
         finally:
             self._scope.on_abort(None)
             alarm.close()
+            self.machine.guard.ended()
             self._give_back()
 
     def _first_event(self) -> Event:

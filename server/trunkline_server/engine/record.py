@@ -10,6 +10,10 @@ from trunkline_server.engine.frames import AttemptSummary, RouteInfo, ServedBy, 
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failover import Machine
 from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.selection import CIRCUIT
+
+KEPT_OUT = "CIRCUIT"
+"""Told of a candidate that was skipped because its circuit sent the call elsewhere."""
 
 
 @dataclass(slots=True)
@@ -54,11 +58,12 @@ class AttemptRecord:
 def route_info(machine: Machine, requested: str, version: int, served_by: ServedBy | None) -> RouteInfo:
     """Return how the request was routed so far."""
     plan = machine.plan
-    skipped: tuple[Skipped, ...] = ()
-    if machine.refusals:
-        skipped = tuple(
-            Skipped(plan.candidates[index].target, refusal.reason.value)
-            for index, refusal in sorted(machine.refusals.items())
+    skipped = tuple(Skipped(out.target, KEPT_OUT) for out in plan.removed if out.constraint == CIRCUIT)
+    refusals = machine.refusals
+    if refusals or machine.guard.kept_out:
+        skipped += tuple(
+            Skipped(plan.candidates[index].target, refusals[index].reason.value if index in refusals else KEPT_OUT)
+            for index in sorted(machine.guard.kept_out.union(refusals))
             if not machine.history[index].tried_keys
         )
     variant = plan.candidates[machine.at].member.variant if served_by is not None else ""

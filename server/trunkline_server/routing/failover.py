@@ -16,6 +16,7 @@ been on its way, and a late grant is given back.
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -44,6 +45,7 @@ from trunkline_server.routing.events import (
     Woke,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.guard import Guard
 from trunkline_server.routing.moves import History, Move, immediate_moves, return_moves, waiting_moves
 from trunkline_server.routing.retry import Allowance, backoff_s
 from trunkline_server.routing.selection import Plan
@@ -78,7 +80,7 @@ TABLE: dict[tuple[State, type[Event]], Row] = {
     (_S.SEEKING, Granted): Row("on_granted", {_S.IN_FLIGHT}),
     (_S.SEEKING, NoneFree): Row("on_none_free", {_S.QUEUED, _S.BACKING_OFF, _S.ENDED}),
     (_S.SEEKING, Stopped): Row("on_stopped", {_S.ENDED}),
-    (_S.QUEUED, Granted): Row("on_granted", {_S.IN_FLIGHT}),
+    (_S.QUEUED, Granted): Row("on_granted_late", {_S.IN_FLIGHT, _S.SEEKING, _S.QUEUED, _S.ENDED}),
     (_S.QUEUED, Refused): Row("on_refused", {_S.SEEKING, _S.QUEUED, _S.ENDED}),
     (_S.QUEUED, Stopped): Row("on_stopped", {_S.ENDED}),
     (_S.BACKING_OFF, Woke): Row("on_woke", {_S.QUEUED}),
@@ -128,12 +130,14 @@ class Machine:
         "_after",
         "_allowance",
         "_clock",
+        "_declined",
         "_first_failed",
         "_immediate",
         "_moves",
         "_rng",
         "_tier",
         "at",
+        "guard",
         "history",
         "not_made",
         "plan",
@@ -151,6 +155,7 @@ class Machine:
         """Attempts that were not made, each with its reason."""
         self.at = -1
         """The candidate of the latest attempt."""
+        self.guard = Guard(plan.candidates)
         self._allowance = allowance
         self._clock = clock
         self._rng = rng
@@ -159,6 +164,8 @@ class Machine:
         self._immediate: tuple[Move, ...] = ()
         self._after: Failure | None = None
         self._first_failed = -1
+        self._declined: frozenset[int] = frozenset()
+        """Candidates whose circuits were shut by the time that their slot came."""
 
     def handle(self, event: Event) -> Action:
         """Return what to do after `event`; raise IllegalEventError for one that cannot happen now."""
@@ -193,9 +200,23 @@ class Machine:
             if rejected is not None:
                 self.refusals[members[0]] = rejected
                 return Fail(rejected.reason, refusal=rejected)
-            open_ = tuple(Move(index) for index in members if self.plan.candidates[index].rejected is None)
-            return self._try_now(open_)
+            usable = [
+                Move(index)
+                for index in members
+                if self.plan.candidates[index].rejected is None and index not in self._declined
+            ]
+            moves = self.guard.let_in(usable, self._later())
+            if moves:
+                return self._try_now(moves)
         return self._end()
+
+    def _later(self) -> Iterator[int]:
+        """Yield the candidates of the tiers behind this one that the request could come to."""
+        for tier in range(self._tier + 1, len(self.plan.alias.tiers)):
+            members = self.plan.tier_members(tier)
+            if members and self.plan.candidates[members[0]].rejected is not None:
+                return
+            yield from members
 
     def _on_started(self, _: Started) -> Action:
         return self._open_next_tier()
@@ -223,6 +244,19 @@ class Machine:
 
     # An attempt.
 
+    def _on_granted_late(self, event: Granted) -> Action:
+        """Go, unless the candidate's circuit was shut while we waited: the engine then gives slot and key back."""
+        because = self.guard.shut_because(event.candidate)
+        if because is None:
+            return self._on_granted(event)
+        self._note_not_made(event.candidate, f"its circuit is {because}")
+        if self._after is not None:
+            return self._queue(self._moves[1:])
+        # Others of the same tier may take it still: until now it waited for the first one only.
+        self._declined |= {event.candidate}
+        self._tier -= 1
+        return self._open_next_tier()
+
     def _on_granted(self, event: Granted) -> Action:
         index, key_id = event.candidate, event.key_id
         for move, refusal in zip(self._moves, event.passed, strict=False):
@@ -236,14 +270,18 @@ class Machine:
             why = Why.FIRST if index == 0 and self.at < 0 else Why.FAILOVER
         self._allowance.spend(walk=free_walk)
         tried.append(key_id)
+        self.guard.enter(index)
         self.at = index
         self._moves = ()
         return Dispatch(self._allowance.attempts + self._allowance.key_walks, index, key_id, why)
 
     def _on_first_content(self, _: FirstContent) -> Action:
+        self.guard.succeeded()
         return GoOn()
 
     def _on_completed(self, _: Completed) -> Action:
+        self.guard.succeeded()
+        self.guard.ended()
         return Finish()
 
     def _on_failed(self, event: AttemptFailed) -> Action:
@@ -251,7 +289,7 @@ class Machine:
         self._note_failure(failure)
         self._after = failure
         moves = immediate_moves(self.plan, self.history, self.at, failure)
-        self._immediate = tuple(move for move in moves if self._may(move))
+        self._immediate = self.guard.let_in([move for move in moves if self._may(move)])
         if self._immediate:
             return self._try_now(self._immediate)
         return self._go_back(failure)
@@ -261,6 +299,7 @@ class Machine:
         return Fail(Reason.STREAM_BROKEN, failure=event.failure, broken=event.failure)
 
     def _note_failure(self, failure: Failure) -> None:
+        self.guard.failed(failure)
         self.history[self.at].failures.append(failure)
         if self._first_failed < 0:
             self._first_failed = self.at
@@ -270,9 +309,14 @@ class Machine:
     def _may(self, move: Move, wait_s: float = 0.0) -> bool:
         """Ask whether this attempt may be made at all, and record a no."""
         refused = self._allowance.refuses(walk=move.walk, now=self._clock(), wait_s=wait_s)
+        if refused is None and (because := self.guard.shut_because(move.candidate)) is not None:
+            refused = f"its circuit is {because}"
         if refused is not None:
-            self.not_made.append(f"{self.plan.candidates[move.candidate].target}: {refused}")
+            self._note_not_made(move.candidate, refused)
         return refused is None
+
+    def _note_not_made(self, index: int, because: str) -> None:
+        self.not_made.append(f"{self.plan.candidates[index].target}: {because}")
 
     def _go_back(self, failure: Failure) -> Action:
         waits = tuple(
@@ -309,9 +353,11 @@ class Machine:
         return Fail(refusal.reason, refusal=refusal)
 
     def _on_stopped(self, event: Stopped) -> Action:
+        self.guard.ended()
         return Fail(event.reason)
 
     def _on_stopped_committed(self, event: Stopped) -> Action:
+        self.guard.ended()
         return Fail(event.reason, broken=stopped_failure(event.reason))
 
     def __repr__(self) -> str:

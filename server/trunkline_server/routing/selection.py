@@ -1,7 +1,7 @@
 """From a request's needs to its plan: the ordered candidates, each with the reason it was kept or left out.
 
-Hard filters look at what the request needs; the soft filter looks at whether any key could serve, even after waiting.
-Circuits, prices, windows and regions join them with the issues that build those.
+Hard filters look at what the request needs; soft filters look at whether any key could serve, even after waiting, and
+at circuits. Prices, windows and regions join them with the issues that build those.
 """
 
 from __future__ import annotations
@@ -10,11 +10,18 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trunkline_server.routing.aliases import Alias, AliasTarget, Policy
+from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.failures import FailureClass
 from trunkline_server.routing.types import Reason, Refusal, TargetId
 
 Blockage = Callable[[TargetId], Refusal | None]
 """Asked for a target: why no key of its pool can serve it now; None if one can, or could after a wait."""
+
+Circuits = Callable[[TargetId], Circuit | None]
+"""Asked for a target: its circuit; None if it has none, since no alias names it."""
+
+CIRCUIT = "circuit"
+"""The constraint of a target that its circuit keeps out."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +49,27 @@ class Candidate:
     member: AliasTarget
     rejected: Refusal | None = None
     """All keys were rejected and the alias says to fail fast: reaching this candidate fails, without an attempt."""
+    circuit: Circuit | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def calm(self) -> bool:
+        """Whether its circuit surely has nothing to say."""
+        return self.circuit is None or self.circuit.calm
+
+    @property
+    def shut_because(self) -> str | None:
+        """Why its circuit lets nobody in who could go elsewhere."""
+        return None if self.circuit is None else self.circuit.shut_because()
+
+    @property
+    def held_because(self) -> str | None:
+        """Why its circuit's ramp would not let this call in."""
+        return None if self.circuit is None else self.circuit.held_because()
+
+    @property
+    def takes_anybody(self) -> bool:
+        """Whether neither its keys nor its circuit stand against one more call."""
+        return self.rejected is None and (self.calm or (self.shut_because is None and self.held_because is None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,30 +109,55 @@ class NoEligibleTargetError(Exception):
         return next((entry.refusal for entry in self.removed if entry.refusal is not None), None)
 
 
-def make_plan(alias: Alias, demand: Demand, blockage: Blockage, *, advance: bool = True) -> Plan:
+def _no_circuits(_: TargetId) -> None:
+    return None
+
+
+def make_plan(
+    alias: Alias, demand: Demand, blockage: Blockage, circuits: Circuits = _no_circuits, *, advance: bool = True
+) -> Plan:
     """Filter and order an alias's targets; raise NoEligibleTargetError if none is left.
 
     `advance=False` looks without taking a turn (Explain).
     """
-    kept: list[Candidate] = []
+    fit: list[dict[int, Candidate]] = []
     removed: list[Removed] = []
     for number, tier in enumerate(alias.tiers):
-        eligible: list[int] = []
-        refusals: dict[int, Refusal] = {}
+        eligible: dict[int, Candidate] = {}
         for index, member in enumerate(tier.members):
             out = _hard_filter(member, number, demand) or _key_filter(member, number, alias, blockage)
             if isinstance(out, Removed):
                 removed.append(out)
-                continue
-            eligible.append(index)
-            if out is not None:
-                refusals[index] = out
-        for index in tier.turn.order(eligible, advance=advance):
-            member = tier.members[index]
-            kept.append(Candidate(member.target, number, member, refusals.get(index)))
+            else:
+                eligible[index] = Candidate(member.target, number, member, out, circuits(member.target))
+        fit.append(eligible)
+    _circuit_filter(fit, removed)
+    kept: list[Candidate] = []
+    for tier, eligible in zip(alias.tiers, fit, strict=True):
+        kept += [eligible[index] for index in tier.turn.order(list(eligible), advance=advance)]
     if not kept:
         raise NoEligibleTargetError(tuple(removed))
     return Plan(alias, tuple(kept), tuple(removed))
+
+
+def _circuit_filter(fit: list[dict[int, Candidate]], removed: list[Removed]) -> None:
+    """Take out whom their circuits keep out, unless that leaves nobody who could serve: panic."""
+    if all(candidate.calm for tier in fit for candidate in tier.values()):
+        return
+    shut = {
+        candidate.target: because
+        for tier in fit
+        for candidate in tier.values()
+        if (because := candidate.shut_because) is not None
+    }
+    if not any(
+        candidate.rejected is None and candidate.target not in shut for tier in fit for candidate in tier.values()
+    ):
+        return
+    for number, tier in enumerate(fit):
+        for index in [index for index, candidate in tier.items() if candidate.target in shut]:
+            target = tier.pop(index).target
+            removed.append(Removed(target, number, CIRCUIT, shut[target]))
 
 
 def _hard_filter(member: AliasTarget, tier: int, demand: Demand) -> Removed | None:

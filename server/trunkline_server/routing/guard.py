@@ -1,0 +1,89 @@
+"""The circuits of one request's plan: whom they let in, and what they hear of the request's attempts.
+
+Panic: where every candidate's circuit is shut, all of them are ignored. It is looked at anew each time: what holds
+for a request that comes now holds for one that is on its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from trunkline_server.routing.circuit import Permit
+from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.moves import Move
+from trunkline_server.routing.selection import Candidate
+
+
+class Guard:
+    """Stands between one request and the circuits of its candidates.
+
+    The permit of the attempt in flight is the guard's, which lets go of it exactly once: in `failed` or `ended`.
+    """
+
+    __slots__ = ("_candidates", "_permit", "kept_out")
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self._candidates = candidates
+        self._permit: Permit | None = None
+        self.kept_out: frozenset[int] = frozenset()
+        """Candidates whose circuits sent the request elsewhere, and which it has not entered since."""
+
+    # -- the way in
+
+    def shut_because(self, index: int) -> str | None:
+        """Return why the candidate's circuit lets nobody in; None if it does, or if panic ignores it."""
+        because = self._candidates[index].shut_because
+        if because is None:
+            return None
+        panic = all(other.shut_because is not None for other in self._candidates if other.rejected is None)
+        return None if panic else because
+
+    def let_in(self, moves: Sequence[Move], later: Iterable[int] = ()) -> tuple[Move, ...]:
+        """Return those of `moves` that no circuit refuses, in their order; it is booked whom a ramp lets pass by.
+
+        `later` are candidates that could be moved to after these. What a ramp holds back goes to another one, here or
+        there; if there is none, it is let in.
+        """
+        if all(self._candidates[move.candidate].calm for move in moves):
+            return tuple(moves)
+        may = [move for move in moves if self.shut_because(move.candidate) is None]
+        free = [move for move in may if not self._holds_back(move)]
+        if not free and not any(self._candidates[index].takes_anybody for index in later):
+            return tuple(may)
+        for move in may:
+            circuit = self._candidates[move.candidate].circuit
+            if circuit is None or move in free:
+                break
+            circuit.pass_by()
+        self.kept_out = self.kept_out.union(move.candidate for move in moves if move not in free)
+        return tuple(free)
+
+    def _holds_back(self, move: Move) -> bool:
+        # Whom a ramp has let in already may go on to another key there.
+        return not move.exclude_keys and self._candidates[move.candidate].held_because is not None
+
+    # -- what they hear
+
+    def enter(self, index: int) -> None:
+        """Book the dispatch of an attempt at a candidate."""
+        self.ended()
+        circuit = self._candidates[index].circuit
+        self._permit = None if circuit is None else circuit.enter()
+        self.kept_out -= {index}
+
+    def succeeded(self) -> None:
+        """Tell that the attempt in flight gave its first content, or its whole answer."""
+        if self._permit is not None:
+            self._permit.succeeded()
+
+    def failed(self, failure: Failure) -> None:
+        """Tell how the attempt in flight failed. What its caller brought about, or the class excuses, says nothing."""
+        if self._permit is not None and failure.rule.counts and not failure.caused_by_caller:
+            self._permit.failed()
+        self.ended()
+
+    def ended(self) -> None:
+        """Tell that no attempt is in flight any more, on whatever way it ended; nothing happens if none was."""
+        permit, self._permit = self._permit, None
+        if permit is not None:
+            permit.ended()
