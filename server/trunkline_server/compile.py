@@ -37,6 +37,7 @@ from trunkline_server.routing.aliases import (
     Policy,
     Tier,
 )
+from trunkline_server.routing.circuit import Circuit, CircuitLimits
 from trunkline_server.routing.gate import Gate, GateLimits
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.types import Caller, TargetId
@@ -67,7 +68,15 @@ def compile_routes(routes: LoadedRoutes, *, version: int, clock: Callable[[], fl
         if settings.transport not in transports:
             transports[settings.transport] = make_transport(settings.transport)
     providers = {
-        name: _provider(name, settings, routes.secrets, transports[settings.transport], clock=clock, rng=rng)
+        name: _provider(
+            name,
+            settings,
+            routes.secrets,
+            transports[settings.transport],
+            _models_named(document, name),
+            clock=clock,
+            rng=rng,
+        )
         for name, settings in document.providers.items()
     }
     facts = {name: _facts(model) for name, model in document.models.items()}
@@ -82,6 +91,7 @@ def _provider(
     settings: ProviderSettings,
     secrets: Mapping[tuple[str, str], Secret],
     transport: Transport,
+    models: frozenset[str],
     *,
     clock: Callable[[], float],
     rng: random.Random,
@@ -102,7 +112,20 @@ def _provider(
     desk = Desk(Gate(name, limits, pool, clock=clock), clock)
     times = settings.timeouts
     timeouts = Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s)
-    return LiveProvider(name, settings.base_url.rstrip("/"), adapter, transport, pool, desk, auth, timeouts)
+    limits_of_circuits = CircuitLimits(**settings.circuit.model_dump())
+    circuits = {model: Circuit(limits_of_circuits, clock=clock, rng=rng) for model in sorted(models)}
+    return LiveProvider(name, settings.base_url.rstrip("/"), adapter, transport, pool, desk, auth, timeouts, circuits)
+
+
+def _models_named(document: RoutesDocument, provider: str) -> frozenset[str]:
+    """Return the models of a provider that some alias names."""
+    return frozenset(
+        target.model
+        for alias in document.aliases.values()
+        for tier in alias.tiers
+        for target in tier.targets
+        if target.provider == provider
+    )
 
 
 def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) -> Alias:

@@ -33,7 +33,8 @@ providers:
         burst_s: 1
     gate: {max_in_flight: 200, queue: 500, max_wait_s: 5, adaptive: {min: 10, max: 400}, dispatches_per_s: 100, burst: 2}
     timeouts: {connect_s: 3, first_token_s: 20, stall_s: 20, response_s: 120}
-    circuit: {recent: 20, recent_failures: 16, failures_in_row: 5, window_s: 10, error_ratio: 0.5, min_calls: 20}
+    circuit: {recent: 20, recent_failures: 16, failures_in_row: 5, window_s: 10, error_ratio: 0.5, min_calls: 20,
+      open_s: 5, open_max_s: 300, ramp_s: 6}
     retry_budget: {ratio: 0.1, recovering_ratio: 0.45, floor_per_s: 3}
     transport: aiohttp          # aiohttp | httpx
   anthropic: {protocol: anthropic, base_url: https://api.anthropic.com}
@@ -83,7 +84,6 @@ NOT_BUILT = {
     "providers.openai.gate.adaptive",
     "providers.openai.gate.dispatches_per_s",
     "providers.openai.gate.burst",
-    "providers.openai.circuit",
     "providers.openai.retry_budget",
     "providers.anthropic.protocol: anthropic",
     "providers.gemini.protocol: gemini",
@@ -124,14 +124,17 @@ providers:
     keys: [{id: team-a, secret: env:OPENAI_API_KEY_A, weight: 3, models: ["*"], block_models: []}]
     gate: {max_in_flight: 200, queue: 500, max_wait_s: 5}
     timeouts: {connect_s: 3, first_token_s: 20, stall_s: 20, response_s: 120}
+    circuit: {recent: 20, recent_failures: 16, failures_in_row: 5, window_s: 10, error_ratio: 0.5, min_calls: 20, open_s: 5, open_max_s: 300, ramp_s: 6}
     transport: aiohttp
 aliases: {default: {tiers: [[openai/gpt-4o-mini]]}}
 callers: [{id: a, token_sha256: "HASH", aliases: [default]}]
 server: {write_timeout_s: 30, deadline_reserve_s: 0.05, default_deadline_s: 120, max_deadline_s: 3600}
-""".replace("HASH", "1" * 64)
+""".replace("HASH", "1" * 64)  # noqa: E501 - the documentation's own line
     given = parse(text, name="routes.yaml")
     assert given.findings == ()
-    lines = [line for line in text.splitlines() if not line.startswith(("    gate", "    timeouts", "server"))]
+    lines = [
+        line for line in text.splitlines() if not line.startswith(("    gate", "    timeouts", "    circuit", "server"))
+    ]
     # The example's numbers are the defaults: without them the document says the same.
     bare = parse("\n".join(lines).replace(", weight: 3", ", weight: 3.0"), name="routes.yaml")
     assert bare.document == given.document

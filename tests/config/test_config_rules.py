@@ -44,6 +44,7 @@ server: {write_timeout_s: 10, deadline_reserve_s: 0, default_deadline_s: 30, max
 """
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 TRANSPORT = "    transport: httpx\n"
+CIRCUIT = "providers.openai.circuit"
 URL = "base_url: https://api.openai.com/v1"
 ALIAS_FALLBACK = "      - [local/llama, {target: local/org/model, weight: 0}]"
 SERVER = GOOD[GOOD.index("server:") :]
@@ -71,6 +72,15 @@ ERRORS = [
     (TRANSPORT, "    allow_plaintext: yes\n", "providers.openai.allow_plaintext", "wrong_type"),
     (TRANSPORT, '    allow_plaintext: "true"\n', "providers.openai.allow_plaintext", "wrong_type"),
     (TRANSPORT, TRANSPORT + "    connect_s: 3  # HERE\n", "providers.openai.connect_s", "unknown_field"),
+    # circuits
+    (TRANSPORT, "    circuit: {recent: 0}\n", f"{CIRCUIT}.recent", "out_of_range"),
+    (TRANSPORT, "    circuit: {error_ratio: 1.5}\n", f"{CIRCUIT}.error_ratio", "out_of_range"),
+    (TRANSPORT, "    circuit: {open_s: 0}\n", f"{CIRCUIT}.open_s", "out_of_range"),
+    (TRANSPORT, "    circuit: {opens_s: 1}\n", f"{CIRCUIT}.opens_s", "unknown_field"),
+    (TRANSPORT, "    circuit: {recent: 15}\n", f"{CIRCUIT}.recent", "circuit_disagrees"),
+    (TRANSPORT, "    circuit: {recent_failures: 21}\n", f"{CIRCUIT}.recent_failures", "circuit_disagrees"),
+    (TRANSPORT, "    circuit: {open_s: 301}\n", f"{CIRCUIT}.open_s", "circuit_disagrees"),
+    (TRANSPORT, "    circuit: {open_max_s: 4.9}\n", f"{CIRCUIT}.open_max_s", "circuit_disagrees"),
     # base_url
     (URL, "base_url: api.openai.com/v1", "providers.openai.base_url", "bad_url"),
     (URL, "base_url: ftp://api.openai.com", "providers.openai.base_url", "bad_url"),

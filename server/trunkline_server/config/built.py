@@ -31,8 +31,8 @@ def _names(built: str, *, later: str = "") -> Names:
 SETTINGS: Final[Mapping[str, Names]] = {
     "": _names("version providers models aliases callers server", later="admins"),
     "providers.*": _names(
-        "protocol base_url keys gate timeouts transport allow_plaintext",
-        later="preset circuit retry_budget",
+        "protocol base_url keys gate timeouts circuit transport allow_plaintext",
+        later="preset retry_budget",
     ),
     "providers.*.keys[]": _names(
         "id secret weight models block_models",
@@ -40,6 +40,9 @@ SETTINGS: Final[Mapping[str, Names]] = {
     ),
     "providers.*.gate": _names("max_in_flight queue max_wait_s", later="adaptive dispatches_per_s burst"),
     "providers.*.timeouts": _names("connect_s first_token_s stall_s response_s"),
+    "providers.*.circuit": _names(
+        "recent recent_failures failures_in_row window_s error_ratio min_calls open_s open_max_s ramp_s"
+    ),
     "models.*": _names(
         "context_tokens max_output_tokens input_usd_per_million output_usd_per_million capabilities"
         " first_token_s stall_s response_s",

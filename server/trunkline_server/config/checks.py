@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from trunkline_server.config.built import CAPABILITIES
 from trunkline_server.config.fields import is_loopback, split_target
 from trunkline_server.config.findings import DocumentPath, Finding, format_path, shown
-from trunkline_server.config.model import ServerSettings, may_use
+from trunkline_server.config.model import CircuitSettings, ServerSettings, may_use
 
 if TYPE_CHECKING:
     from trunkline_server.config.near import NearNames
@@ -181,6 +181,26 @@ def _plaintext(document: _Document) -> _Found:
             )
 
 
+def _circuits(document: _Document) -> _Found:
+    """Circuits can open, and their first open time is no longer than the longest."""
+    fallback = CircuitSettings()
+    for provider, value in document.providers.items():
+        settings = _mapping(_mapping(value).get("circuit"))
+        base: DocumentPath = ("providers", provider, "circuit")
+        recent = _number(settings.get("recent"), fallback.recent)
+        failures = _number(settings.get("recent_failures"), fallback.recent_failures)
+        if failures > recent:
+            setting = "recent_failures" if "recent_failures" in settings else "recent"
+            message = f"recent_failures ({failures:g}) must be at most recent ({recent:g})"
+            yield document.error((*base, setting), "circuit_disagrees", message)
+        first = _number(settings.get("open_s"), fallback.open_s)
+        longest = _number(settings.get("open_max_s"), fallback.open_max_s)
+        if first > longest:
+            setting = "open_max_s" if "open_max_s" in settings else "open_s"
+            message = f"open_max_s ({longest:g}) must be at least open_s ({first:g})"
+            yield document.error((*base, setting), "circuit_disagrees", message)
+
+
 def _deadlines(document: _Document) -> _Found:
     """Default deadlines fit the largest one."""
     fallback = ServerSettings()
@@ -232,4 +252,4 @@ def _doubtful_facts(document: _Document) -> _Found:
                 yield document.warning(path, "unknown_capability", f"is no capability that routing knows{near}")
 
 
-_CHECKS = (_known_targets, _known_aliases, _unique_ids, _plaintext, _deadlines, _doubtful)
+_CHECKS = (_known_targets, _known_aliases, _unique_ids, _plaintext, _circuits, _deadlines, _doubtful)

@@ -190,5 +190,8 @@ Weight = Annotated[float, Field(strict=True, ge=0, le=MAX_WEIGHT, allow_inf_nan=
 UsdPerMillion = Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)]
 """A price in US dollars for a million tokens."""
 
+CallCount = Annotated[int, Field(strict=True, ge=1, le=10_000)]
+"""A number of calls, at least 1."""
+
 TokenCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 """A number of tokens, at least 1."""

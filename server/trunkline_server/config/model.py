@@ -17,6 +17,7 @@ from trunkline_server.config.fields import (
     GIVEN,
     VERSION,
     BaseUrl,
+    CallCount,
     Flag,
     Label,
     ModelPattern,
@@ -96,6 +97,38 @@ class TimeoutSettings(_Settings):
     """Calls without a stream: from dispatch to the last byte, in seconds. Default 120."""
 
 
+class CircuitSettings(_Settings):
+    """When a target is taken out of use for failing, and how it comes back. Each target has a circuit of its own."""
+
+    recent: CallCount = 20
+    """How many of the latest outcomes `recent_failures` looks at. Default 20."""
+
+    recent_failures: CallCount = 16
+    """The circuit opens when so many of the latest outcomes failed. At most `recent`. Default 16."""
+
+    failures_in_row: CallCount = 5
+    """With fewer than `min_calls` outcomes within `window_s` it opens after so many failures in a row. Default 5."""
+
+    window_s: Seconds = 10.0
+    """The time that `error_ratio` and `min_calls` look at, in seconds. Default 10."""
+
+    error_ratio: Annotated[float, Field(strict=True, gt=0, le=1, allow_inf_nan=False)] = 0.5
+    """It opens when so much of the outcomes within `window_s` failed. Default 0.5."""
+
+    min_calls: CallCount = 20
+    """Fewest outcomes within `window_s` from which `error_ratio` is judged. Default 20."""
+
+    open_s: Seconds = 5.0
+    """How long it stays open before a call probes the target, in seconds; twice as long after each failed return,
+    and drawn from a tenth less to a tenth more. Default 5."""
+
+    open_max_s: Seconds = 300.0
+    """The longest that it stays open, in seconds. At least `open_s`. Default 300."""
+
+    ramp_s: Seconds = 6.0
+    """How long it then takes to let in all calls, in seconds: 10, 25 and 50 % for a third of it each. Default 6."""
+
+
 class ProviderSettings(_Settings):
     """One upstream endpoint of some wire protocol."""
 
@@ -113,6 +146,9 @@ class ProviderSettings(_Settings):
 
     timeouts: TimeoutSettings = TimeoutSettings()
     """Timeouts by phase; a model may have its own in `models`."""
+
+    circuit: CircuitSettings = CircuitSettings()
+    """When a target of this provider is taken out of use for failing."""
 
     transport: Literal["aiohttp", "httpx"] = "aiohttp"
     """The HTTP client that carries the calls. Default aiohttp."""

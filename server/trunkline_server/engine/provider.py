@@ -10,6 +10,7 @@ from trunkline_server.engine.admission import Desk
 from trunkline_server.providers.base import Adapter, WireCall
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.key_pool import KeyPool
 
@@ -62,6 +63,9 @@ class LiveProvider:
     auth: Mapping[str, Mapping[str, str]] = field(repr=False)
     """Key id to the headers that carry its secret."""
     timeouts: Timeouts = Timeouts()
+    circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    """By model: of every target that an alias names. A model that is only named directly needs none: a request for it
+    has nowhere else to go."""
 
     def request(self, call: WireCall, key_id: str) -> UpstreamRequest:
         """Return the upstream request of `call` with a key's credentials."""

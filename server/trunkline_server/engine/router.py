@@ -26,7 +26,8 @@ from trunkline_server.engine.streaming import StreamingCall
 from trunkline_server.engine.telling import no_eligible_target, unknown_model
 from trunkline_server.engine.unary import UnaryCall
 from trunkline_server.routing.aliases import Alias, ModelFacts, UnknownModelError
-from trunkline_server.routing.selection import NoEligibleTargetError, Plan, Removed, make_plan
+from trunkline_server.routing.circuit import Circuit
+from trunkline_server.routing.selection import CIRCUIT, Candidate, NoEligibleTargetError, Plan, Removed, make_plan
 from trunkline_server.routing.types import Caller, Refusal, TargetId
 
 
@@ -59,10 +60,12 @@ class RoutingEngine:
         alias = _resolve(snapshot, request.model, scope.caller)
         removed: tuple[Removed, ...]
         try:
-            plan = make_plan(alias, demand_of(request), _blockage(snapshot), advance=False)
+            plan = make_plan(alias, demand_of(request), _blockage(snapshot), _circuits(snapshot), advance=False)
             kept, removed = plan.candidates, plan.removed
         except NoEligibleTargetError as error:
             kept, removed = (), error.removed
+        kept, held = _without_held(kept)
+        removed = held + removed
         candidates = [
             ExplainedCandidate(
                 candidate.target,
@@ -117,7 +120,7 @@ def _resolve(snapshot: Snapshot, model: str, caller: Caller) -> Alias:
 def _plan(snapshot: Snapshot, request: ChatRequest, caller: Caller) -> Plan:
     alias = _resolve(snapshot, request.model, caller)
     try:
-        return make_plan(alias, demand_of(request), _blockage(snapshot))
+        return make_plan(alias, demand_of(request), _blockage(snapshot), _circuits(snapshot))
     except NoEligibleTargetError as error:
         raise CallFailedError(no_eligible_target(error)) from error
 
@@ -129,6 +132,26 @@ def _blockage(snapshot: Snapshot) -> Callable[[TargetId], Refusal | None]:
         return providers[target.provider].pool.blockage(target.model)
 
     return blockage
+
+
+def _circuits(snapshot: Snapshot) -> Callable[[TargetId], Circuit | None]:
+    providers = snapshot.providers
+
+    def circuit(target: TargetId) -> Circuit | None:
+        return providers[target.provider].circuits.get(target.model)
+
+    return circuit
+
+
+def _without_held(kept: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...], tuple[Removed, ...]]:
+    """Return the candidates without those that a ramp would hold back now, since one behind them takes the call."""
+    first = next((index for index, candidate in enumerate(kept) if candidate.takes_anybody), 0)
+    held = {
+        candidate.target: Removed(candidate.target, candidate.tier, CIRCUIT, because)
+        for candidate in kept[:first]
+        if candidate.rejected is None and (because := candidate.held_because) is not None
+    }
+    return tuple(candidate for candidate in kept if candidate.target not in held), tuple(held.values())
 
 
 def _model_info(name: str, alias: Alias) -> ModelInfo:
