@@ -44,7 +44,10 @@ class Guard:
         `later` are candidates that could be moved to after these. What a ramp holds back goes to another one, here or
         there; if there is none, it is let in.
         """
-        if all(self._candidates[move.candidate].calm for move in moves):
+        for move in moves:
+            if not self._candidates[move.candidate].calm:
+                break
+        else:
             return tuple(moves)
         may = [move for move in moves if self.shut_because(move.candidate) is None]
         free = [move for move in may if not self._holds_back(move)]

@@ -122,6 +122,7 @@ def make_plan(
     """
     fit: list[dict[int, Candidate]] = []
     removed: list[Removed] = []
+    calm = True
     for number, tier in enumerate(alias.tiers):
         eligible: dict[int, Candidate] = {}
         for index, member in enumerate(tier.members):
@@ -129,9 +130,12 @@ def make_plan(
             if isinstance(out, Removed):
                 removed.append(out)
             else:
-                eligible[index] = Candidate(member.target, number, member, out, circuits(member.target))
+                circuit = circuits(member.target)
+                calm = calm and (circuit is None or circuit.calm)
+                eligible[index] = Candidate(member.target, number, member, out, circuit)
         fit.append(eligible)
-    _circuit_filter(fit, removed)
+    if not calm:
+        _circuit_filter(fit, removed)
     kept: list[Candidate] = []
     for tier, eligible in zip(alias.tiers, fit, strict=True):
         kept += [eligible[index] for index in tier.turn.order(list(eligible), advance=advance)]
@@ -142,8 +146,6 @@ def make_plan(
 
 def _circuit_filter(fit: list[dict[int, Candidate]], removed: list[Removed]) -> None:
     """Take out whom their circuits keep out, unless that leaves nobody who could serve: panic."""
-    if all(candidate.calm for tier in fit for candidate in tier.values()):
-        return
     shut = {
         candidate.target: because
         for tier in fit
