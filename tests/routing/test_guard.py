@@ -215,6 +215,27 @@ def test_a_failover_reaches_a_ramp_only_by_its_share() -> None:
     assert world.tried(world.fail()) == ["b/m"]
 
 
+def test_a_tier_that_fails_fast_is_no_other_place() -> None:
+    """A ramp holds nobody back for the sake of a tier whose turn is a target with rejected keys."""
+    world = World(["a/m"], ["b/m", "c/m"]).set(a=RAMPING)
+    world.refusals["b/m"] = REJECTED
+    assert world.start() == ["a/m"]
+    world.dispatch("a/m")
+    assert world.names(world.plan(advance=False)) == ["a/m", "c/m", "b/m"], "the turn is with another one now"
+    assert world.start() == ["c/m"]
+
+
+def test_a_ramp_does_not_hold_back_a_walk_to_another_key() -> None:
+    """Whom a ramp has let in may try the target's other keys, though others wait for their share."""
+    world = World(["a/m"], ["b/m"]).set(a=RAMPING)
+    for _ in range(9):
+        assert world.start() == ["b/m"]
+        world.dispatch("b/m")
+    assert world.start() == ["a/m"]
+    world.dispatch("a/m")
+    assert world.tried(world.fail(F.RATE_LIMITED)) == ["a/m", "b/m"]
+
+
 def test_the_first_attempt_beyond_a_ramp_is_a_failover() -> None:
     """Only an attempt at the plan's first candidate is told as FIRST, and who was passed by is known."""
     world = World(["a/m"], ["b/m"]).set(a=RAMPING)
@@ -276,6 +297,20 @@ def test_a_grant_that_comes_after_the_circuit_opened_is_not_used() -> None:
     assert isinstance(world.machine.handle(NoneFree((FULL,))), Queue)
     assert world.tried(Refused(FULL)) == ["c/m"]
     assert world.machine.not_made == [f"{first}: its circuit is open for another 4.6 s"]
+
+
+def test_whose_grant_was_not_used_once_is_not_waited_for_again() -> None:
+    """A request never goes round in a tier whose circuits open and recover in turns."""
+    world = World(["a/m", "b/m"], ["c/m"])
+    world.start()
+    world.machine.handle(NoneFree((FULL, FULL)))
+    world.set(a=OPEN)
+    assert world.tried(Granted(0, "k")) == ["b/m"]
+    world.machine.handle(NoneFree((FULL,)))
+    world.clock.advance(5.6)
+    world.set(b=OPEN)
+    assert world.circuits["a/m"].state is HALF_OPEN
+    assert world.tried(Granted(1, "k")) == ["c/m"]
 
 
 def test_a_grant_after_a_backoff_is_not_used_either() -> None:

@@ -26,7 +26,7 @@ class Guard:
         self._candidates = candidates
         self._permit: Permit | None = None
         self.kept_out: frozenset[int] = frozenset()
-        """Candidates whose circuits sent the request elsewhere, and which it has not entered since."""
+        """Candidates whose circuits have sent the request elsewhere, even if it came back to them later."""
 
     # -- the way in
 
@@ -72,7 +72,6 @@ class Guard:
         self.ended()
         circuit = self._candidates[index].circuit
         self._permit = None if circuit is None else circuit.enter()
-        self.kept_out -= {index}
 
     def succeeded(self) -> None:
         """Tell that the attempt in flight gave its first content, or its whole answer."""
