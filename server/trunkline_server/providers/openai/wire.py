@@ -78,7 +78,7 @@ class ContentItem(msgspec.Struct, gc=False):
 
 
 class MessageWire(msgspec.Struct, gc=False):
-    """A whole message, or the `delta` of a chunk: their fields are the same."""
+    """A whole message. A chunk's `delta` has fewer fields, and a struct of its own for its sake."""
 
     content: str | list[ContentItem] | None = None
     refusal: str | None = None
