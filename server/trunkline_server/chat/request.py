@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from trunkline_server.chat.message import Message
+from trunkline_server.routing.types import OnBreak
 
 
 class ReasoningEffort(Enum):
@@ -103,6 +104,17 @@ class RoutingOptions:
     allow_fallback: bool = True
     exclude_targets: frozenset[str] = frozenset()
     """`provider/model`, or a provider's name alone for all of its targets."""
+    on_break: OnBreak | None = None
+    """None: as the alias says."""
+    max_first_token_s: float | None = None
+    """Streams: shortens the provider's own timer; likewise the next one."""
+    max_token_gap_s: float | None = None
+    allow_hedge: bool | None = None
+    """None: as the alias says; True allows what the alias allows, no more."""
+    detachable: bool = False
+    heartbeat_s: float | None = None
+    announce_early: bool = False
+    usage_every_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

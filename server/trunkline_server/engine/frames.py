@@ -12,12 +12,14 @@ from enum import Enum
 from trunkline_server.chat.answer import Answer, FinishReason, TokenLogprob, Usage, Warning_
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.types import Reason, TargetId
+from trunkline_server.routing.types import OnBreak, Reason, TargetId
 
 
 class NextStep(Enum):
     """What follows a broken attempt."""
 
+    CONTINUING = "CONTINUING"
+    RESTARTING = "RESTARTING"
     GIVING_UP = "GIVING_UP"
 
 
@@ -27,6 +29,15 @@ class StreamOutcome(Enum):
     COMPLETE = "COMPLETE"
     INCOMPLETE = "INCOMPLETE"
     FAILED = "FAILED"
+
+
+class ContinuationMethod(Enum):
+    """How the next target is brought to go on from the text so far."""
+
+    PREFILL = "PREFILL"
+    """It is given the text as the beginning of its own answer."""
+    PROMPTED = "PROMPTED"
+    """It is asked in words to go on."""
 
 
 class DeltaKind(Enum):
@@ -111,6 +122,8 @@ class CallFailure:
     last_http_status: int | None = None
     violations_omitted: int = 0
     """How many more violations there were."""
+    stream_goes_on: bool = False
+    """Only this reader's RPC ends, not the stream: no `end` frame belongs to it."""
 
 
 class CallFailedError(Exception):
@@ -123,14 +136,28 @@ class CallFailedError(Exception):
 
 @dataclass(slots=True)
 class StartedFrame:
-    """Once, first, with the first content."""
+    """Once, first: with the first content, or at admission if the request asks for that."""
 
     request_id: str
     stream_id: str
     route: RouteInfo
     created_unix_s: float
-    queued_s: float
+    queued_s: float | None
+    """None at admission."""
     warnings: tuple[Warning_, ...]
+    seq: int = 0
+    """The frame's number in its stream, from 1; the outbox gives it when the frame is taken. Likewise below."""
+
+
+@dataclass(slots=True)
+class Seam:
+    """Where a continuation joins what a broken attempt had delivered."""
+
+    method: ContinuationMethod
+    overlap_bytes: int
+    """Of repetition that was cut from the front of what follows."""
+    after_seq: int = 0
+    """Of the last content before it that stands; filled in by the outbox."""
 
 
 @dataclass(slots=True)
@@ -141,6 +168,8 @@ class AttemptStartedFrame:
     served_by: ServedBy
     why: Why
     queued_s: float
+    seam: Seam | None = None
+    seq: int = 0
 
 
 @dataclass(slots=True)
@@ -157,6 +186,7 @@ class ContentFrame:
     tool_name: str = ""
     tool_done: bool = False
     logprobs: tuple[TokenLogprob, ...] = ()
+    seq: int = 0
 
 
 @dataclass(slots=True)
@@ -173,8 +203,43 @@ class AttemptFailedFrame:
     tool_calls_open: tuple[str, ...]
     usage: Usage | None
     next_step: NextStep
-    on_break_asked: str
-    on_break_applied: str
+    on_break_asked: OnBreak
+    on_break_applied: OnBreak
+    degraded_because: str = ""
+    """Why less is done than was asked for; empty if it is not less."""
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class ResetFrame:
+    """Content is taken back."""
+
+    keep_through_seq: int
+    """0: all of it is."""
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class UsageFrame:
+    """What was used so far."""
+
+    attempt: int
+    usage: Usage
+    """Of the attempt."""
+    total: Usage
+    """Of all attempts so far."""
+    seq: int = 0
+
+
+@dataclass(slots=True)
+class HeartbeatFrame:
+    """Nothing else moves."""
+
+    queue_position: int | None
+    """From 1; None: it does not wait in a queue."""
+    waited_s: float
+    """Since the request came, or since its last content."""
+    seq: int = 0
 
 
 @dataclass(slots=True)
@@ -182,6 +247,7 @@ class DrainingFrame:
     """The server is going down."""
 
     time_left_s: float
+    seq: int = 0
 
 
 @dataclass(slots=True)
@@ -197,9 +263,21 @@ class EndFrame:
     route: RouteInfo
     content_bytes: int
     content_crc32c: int
+    seq: int = 0
 
 
-Frame = StartedFrame | AttemptStartedFrame | ContentFrame | AttemptFailedFrame | DrainingFrame | EndFrame
+Frame = (
+    StartedFrame
+    | AttemptStartedFrame
+    | ContentFrame
+    | AttemptFailedFrame
+    | ResetFrame
+    | UsageFrame
+    | HeartbeatFrame
+    | DrainingFrame
+    | EndFrame
+)
+"""What a stream is made of, numbered."""
 
 
 @dataclass(frozen=True, slots=True)

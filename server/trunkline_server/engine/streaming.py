@@ -26,9 +26,9 @@ from trunkline_server.engine.record import AttemptRecord, route_info, unused_opt
 from trunkline_server.providers.base import AttemptError
 from trunkline_server.routing.events import Fail, FirstContent
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.types import Reason, reason_of
+from trunkline_server.routing.types import OnBreak, Reason, reason_of
 
-ON_BREAK = "FAIL"
+ON_BREAK = OnBreak.FAIL
 """What follows a break after the commit point; the others come with the issue that builds them."""
 
 _TAIL_S = 2.0

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from trunkline_server.routing.types import Caller, TargetId
+from trunkline_server.routing.types import Caller, OnBreak, TargetId
 from trunkline_server.routing.weighted import SmoothWeighted
 
 _NEAR_NAMES = 3
@@ -70,6 +70,20 @@ class Tier:
 
 
 @dataclass(frozen=True, slots=True)
+class HedgePolicy:
+    """When a second attempt may race one that has not given its first content yet."""
+
+    enabled: bool = False
+    percentile: float = 95.0
+    """Of the target's recent times to first content: how long the first attempt is waited for."""
+    max_extra: float = 0.02
+    """At most this share of a provider's recent first attempts is made again as a hedge."""
+
+
+NO_HEDGE = HedgePolicy()
+
+
+@dataclass(frozen=True, slots=True)
 class AliasPolicy:
     """How an alias's requests may be moved and for how long they may run."""
 
@@ -78,6 +92,11 @@ class AliasPolicy:
     on_content_filtered: Policy = Policy.FAIL
     default_deadline_s: float | None = None
     """Budget of a request that came without a deadline; None: the server's."""
+    on_break: OnBreak = OnBreak.FAIL
+    """For requests that do not say it themselves."""
+    allow_prompted_continuation: bool = False
+    """Whether a model that cannot be given the start of its answer may be asked in words to go on."""
+    hedge: HedgePolicy = NO_HEDGE
 
 
 DEFAULT_POLICY = AliasPolicy()

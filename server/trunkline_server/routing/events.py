@@ -17,6 +17,9 @@ class Why(Enum):
     RETRY = "RETRY"
     KEY_WALK = "KEY_WALK"
     FAILOVER = "FAILOVER"
+    HEDGE = "HEDGE"
+    CONTINUATION = "CONTINUATION"
+    RESTART = "RESTART"
 
 
 # Events: what happened.

@@ -30,6 +30,11 @@ class Reason(Enum):
     CANCELLED = "CANCELLED"
     STREAM_BROKEN = "STREAM_BROKEN"
     SLOW_READER = "SLOW_READER"
+    STREAM_NOT_FOUND = "STREAM_NOT_FOUND"
+    STREAM_NOT_DETACHABLE = "STREAM_NOT_DETACHABLE"
+    STREAM_TOO_OLD = "STREAM_TOO_OLD"
+    STREAM_TAKEN_OVER = "STREAM_TAKEN_OVER"
+    """Another reader went on with the stream; this one ends, the stream does not."""
     NOT_BUILT = "NOT_BUILT"
     INTERNAL = "INTERNAL"
 
@@ -52,6 +57,14 @@ REASON_OF_CLASS: dict[FailureClass, Reason] = {
 def reason_of(failure_class: FailureClass) -> Reason:
     """Return the reason that a call ends with when this failure ends it before the commit point."""
     return REASON_OF_CLASS.get(failure_class, Reason.UPSTREAM_EXHAUSTED)
+
+
+class OnBreak(Enum):
+    """What follows when an attempt breaks after content was shown."""
+
+    FAIL = "FAIL"
+    RESTART = "RESTART"
+    CONTINUE = "CONTINUE"
 
 
 @dataclass(frozen=True, slots=True)

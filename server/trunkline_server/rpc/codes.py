@@ -26,6 +26,10 @@ STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
     Reason.CANCELLED: grpc.StatusCode.CANCELLED,
     Reason.STREAM_BROKEN: grpc.StatusCode.ABORTED,
     Reason.SLOW_READER: grpc.StatusCode.ABORTED,
+    Reason.STREAM_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.STREAM_NOT_DETACHABLE: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.STREAM_TOO_OLD: grpc.StatusCode.OUT_OF_RANGE,
+    Reason.STREAM_TAKEN_OVER: grpc.StatusCode.ABORTED,
     Reason.NOT_BUILT: grpc.StatusCode.UNIMPLEMENTED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }

@@ -22,8 +22,9 @@ from trunkline_server.engine.frames import (
     StreamOutcome,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.types import OnBreak
 
-_ON_BREAK = "FAIL"
+_ON_BREAK = OnBreak.FAIL
 
 
 class Delivered:

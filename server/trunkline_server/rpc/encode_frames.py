@@ -15,6 +15,7 @@ from trunkline_server.engine.frames import (
     StartedFrame,
     StreamOutcome,
 )
+from trunkline_server.routing.types import OnBreak
 from trunkline_server.rpc.bounded_text import MAX_NATIVE_REASON_BYTES, cut_utf8
 from trunkline_server.rpc.encode_message import FINISH_REASON_PB, logprob_pb
 from trunkline_server.rpc.encode_route import (
@@ -39,9 +40,7 @@ _SIGNATURE = DeltaKind.THINKING_SIGNATURE
 
 _NEXT_PB = {each: pb.AttemptFailed.Next.Value(f"NEXT_{each.value}") for each in NextStep}
 _OUTCOME_PB = {each: pb.End.Outcome.Value(f"OUTCOME_{each.value}") for each in StreamOutcome}
-_ON_BREAK_PB = {
-    each: pb.OnBreak.Value(f"ON_BREAK_{each or 'UNSPECIFIED'}") for each in ("", "FAIL", "RESTART", "CONTINUE")
-}
+_ON_BREAK_PB = {each: pb.OnBreak.Value(f"ON_BREAK_{each.value}") for each in OnBreak}
 
 
 def encode_frame(frame: Frame, seq: int) -> bytes:
