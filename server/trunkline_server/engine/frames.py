@@ -77,6 +77,8 @@ class RouteInfo:
     variant: str
     served_by: ServedBy | None
     skipped: tuple[Skipped, ...]
+    not_made: tuple[str, ...] = ()
+    """Attempts that might have been made and were not, each with its reason; for the log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,8 @@ class CallFailure:
     last_http_status: int | None = None
     violations_omitted: int = 0
     """How many more violations there were."""
+    not_made: tuple[str, ...] = ()
+    """Attempts that might have been made and were not, each with its reason: an entry of ErrorInfo, and of the log."""
     stream_goes_on: bool = False
     """Only this reader's RPC ends, not the stream: no `end` frame belongs to it."""
 
