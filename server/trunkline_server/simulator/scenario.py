@@ -6,6 +6,7 @@ scenario is a healthy provider that accepts any key and any model. Unknown field
     seed: 7                          # of every probability and distribution
     accept_keys: [sk-a, sk-b]        # other bearer tokens get 401 invalid_api_key; absent: any token
     known_models: [gpt-4o-mini]      # others get 404 model_not_found; absent: any model
+    prefill_models: [gpt-prefill]    # go on from an assistant's message at the end (below); absent: none does
     strict_parameters: true          # refuse unknown top-level request fields as OpenAI does (default); false: ignore
     capacity: {max_in_flight: 8, requests_per_minute: 600, tokens_per_minute: 90000, limiter: sliding}  # EACH key
     key_capacity: {sk-b: {requests_per_minute: 3, limiter: bucket}}      # replaces `capacity` for that key
@@ -48,6 +49,7 @@ A fault (see `Fault` for each field):
     {tool_calls: 2, tool_pieces: 6}  two calls of the request's own tools, arguments in six pieces each
     {tool_calls: [{name: f, arguments: '{"half": '}]}    exactly these (a string goes out as it is, valid JSON or not)
     {reasoning: "let me think"} · {refusal: "I can't"} · {finish_reason: content_filter} · {heartbeat_s: 0.05}
+    {goes_on: {repeat_bytes: 40}}    asked to go on (below), it says the last 40 bytes again before it does
 
 `n` counts content chunks (text, reasoning, refusal and tool-argument pieces alike); the role chunk is none. With n = 0
 a reset comes before any byte, the others after the response headers and before the role chunk; with `after_role` all
@@ -55,6 +57,15 @@ come after the role chunk. An n beyond the answer's length means after its last
 content chunk, before the finish reason. Several may be combined (stall, then cut); at the same n the order is stall,
 malformed, error, cut, reset. On a unary call, n = 0 is before any byte and n > 0 is after half of the body;
 `error_after_chunks` is then a 200 whose body is the error object, as some gateways send it.
+
+A request may hold the beginning of its own answer. One that ends with an assistant's text is answered by a model of
+`prefill_models` with the rest alone; to other models it is a message like any other, and the answer is whole, as
+OpenAI's models do it. One that ends with an assistant's text and a user's message (which asks, in whatever words, to go
+on) is answered with the rest by a model that `goes_on`, after a repetition of at most `repeat_bytes` whole characters
+(0: none). The answer is the one to the conversation before that text; if it does not begin with the text, white space
+at its end apart, it is whole. Its chunks are those that are left, the first perhaps a part of one; limits and usage
+count them alone, and reasoning does not come again after a prefill. The record of the request tells
+`went_on_after_bytes`.
 
 Refused connections are no fault of a request, since none arrives: `Simulator.refuse()`, or `refuse_for_s` in a control
 call, closes the listening socket.
@@ -98,6 +109,13 @@ class ToolCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str | None = None
 
 
+class GoesOn(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How a model goes on from a text when a user's message asks it to."""
+
+    repeat_bytes: Count = 0
+    """At most so many bytes of the end of that text are said again first, in whole characters."""
+
+
 class Fault(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True
 ):
@@ -125,6 +143,8 @@ class Fault(
     """Into how many chunks each call's arguments go. Default: 4."""
     tool_interleaved: bool | None = None
     """The pieces of parallel calls take turns instead of following one another."""
+    goes_on: GoesOn | None = None
+    """Asked by a user's message, it goes on from its text before that. Default: the message is answered like any."""
     finish_reason: str | None = None
     """Instead of the reason that the answer would have."""
     context_tokens: Positive | None = None
@@ -219,6 +239,7 @@ class Scenario(
     seed: int = 0
     accept_keys: list[str] | None = None
     known_models: list[str] | None = None
+    prefill_models: list[str] = msgspec.field(default_factory=list)
     strict_parameters: bool = True
     capacity: Capacity | None = None
     key_capacity: dict[str, Capacity] = msgspec.field(default_factory=dict)

@@ -37,6 +37,8 @@ class RecordedRequest(msgspec.Struct, kw_only=True):
     """What was answered; None: nothing yet, or reset before a byte."""
     chunks_sent: int = 0
     """Content chunks that were written so far."""
+    went_on_after_bytes: int | None = None
+    """So many bytes of the answer's text were in the request already, and it went on from there; None: it is whole."""
     ended: str | None = None
     """None: in flight; else `answered`, `broken` (by a fault), `cancelled` (the client left), `stopped` (we dropped the
     connection), `failed` (a bug of the simulator)."""
@@ -68,6 +70,7 @@ class RecordedRequest(msgspec.Struct, kw_only=True):
             "key": self.key,
             "status": self.status,
             "chunks_sent": self.chunks_sent,
+            "went_on_after_bytes": self.went_on_after_bytes,
             "ended": self.ended,
         }
 

@@ -12,11 +12,18 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from trunkline_server.simulator.openai.going_on import (
+    beginning_of,
+    characters_said,
+    repeated_characters,
+    without_front,
+)
 from trunkline_server.simulator.openai.request import NamedTool
 from trunkline_server.simulator.openai.schema_sample import sample
 
 if TYPE_CHECKING:
-    from trunkline_server.simulator.openai.request import ChatRequest
+    from trunkline_server.simulator.openai.going_on import Beginning
+    from trunkline_server.simulator.openai.request import ChatRequest, Message
     from trunkline_server.simulator.scenario import Fault, ToolCall
 
 MAX_ECHO_CHARACTERS = 4096
@@ -49,6 +56,8 @@ class Answer(msgspec.Struct, kw_only=True):
     finish_reason: str
     prompt_tokens: int
     no_choices: bool
+    went_on_after_bytes: int | None = None
+    """So many bytes of the answer were in the request already; None: it is whole."""
 
     @property
     def reasoning_tokens(self) -> int:
@@ -73,8 +82,11 @@ def prompt_tokens(request: ChatRequest) -> int:
     return total
 
 
-def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int) -> Answer:
-    """Return the answer to `request` under `fault`; `prompt` is its token count, `number` goes into call ids."""
+def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int, *, prefill: bool = False) -> Answer:
+    """Return the answer to `request` under `fault`; `prompt` is its token count, `number` goes into call ids.
+
+    `prefill`: the model goes on from an assistant's message at the end.
+    """
     calls = _calls(request, fault, number)
     answer = Answer(
         reasoning=_WORD.findall(fault.reasoning) if fault.reasoning else [],
@@ -91,7 +103,7 @@ def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int) ->
     elif fault.refusal is not None:
         answer.refusal, answer.calls = _WORD.findall(fault.refusal), []
     elif not calls or fault.content is not None:
-        answer.text = _stopped(_text(request, fault), request.stop)
+        _say(answer, request, fault, beginning_of(request, fault, prefill=prefill))
     # OpenAI's habit: a call that was forced by name ends with "stop".
     if answer.calls and not isinstance(request.tool_choice, NamedTool):
         answer.finish_reason = "tool_calls"
@@ -104,7 +116,21 @@ def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int) ->
     return answer
 
 
-def _text(request: ChatRequest, fault: Fault) -> list[str]:
+def _say(answer: Answer, request: ChatRequest, fault: Fault, beginning: Beginning | None) -> None:
+    """Give `answer` its text: whole, or what comes after its beginning."""
+    if beginning is not None:
+        pieces = _stopped(_text(request, fault, beginning.conversation), request.stop)
+        said = characters_said(whole := "".join(pieces), beginning)
+        if said is not None:
+            answer.text = without_front(pieces, said - repeated_characters(whole[:said], beginning.repeat_bytes))
+            answer.went_on_after_bytes = len(whole[:said].encode())
+            if beginning.prefilled:
+                answer.reasoning = []
+            return
+    answer.text = _stopped(_text(request, fault, request.messages), request.stop)
+
+
+def _text(request: ChatRequest, fault: Fault, messages: list[Message]) -> list[str]:
     if fault.chunk_text is not None:
         return [fault.chunk_text] * (fault.chunks or 1)
     if fault.content is not None:
@@ -112,18 +138,18 @@ def _text(request: ChatRequest, fault: Fault) -> list[str]:
     wanted = request.response_format
     if wanted is not None and wanted.type != "text":
         schema = wanted.json_schema.schema if wanted.json_schema else None
-        value = {"answer": _last_user_text(request)} if schema is None else sample(schema)
+        value = {"answer": _last_user_text(messages)} if schema is None else sample(schema)
         written = json.dumps(value, ensure_ascii=False)
         return _split(written, fault.chunks or -(-len(written) // JSON_PIECE_CHARACTERS))
-    words: list[str] = _WORD.findall(f"You said: {_last_user_text(request)}")
+    words: list[str] = _WORD.findall(f"You said: {_last_user_text(messages)}")
     if fault.chunks is None:
         return words
     spaced = [word.rstrip() + " " for word in words]
     return (spaced * -(-fault.chunks // len(spaced)))[: fault.chunks]
 
 
-def _last_user_text(request: ChatRequest) -> str:
-    for message in reversed(request.messages):
+def _last_user_text(messages: list[Message]) -> str:
+    for message in reversed(messages):
         if message.role == "user":
             return message.text()[:MAX_ECHO_CHARACTERS]
     return ""

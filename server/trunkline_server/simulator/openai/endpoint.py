@@ -117,7 +117,9 @@ class Exchange:
 
     async def _within_capacity(self, chat: ChatRequest, fault: Fault, prompt: int) -> Written:
         state = self._state
-        answer = make_answer(chat, fault, prompt, self._record.number)
+        prefill = chat.model in state.scenario.prefill_models
+        answer = make_answer(chat, fault, prompt, self._record.number, prefill=prefill)
+        self._record.went_on_after_bytes = answer.went_on_after_bytes
         limits = state.limits(self._record.key)
         if limits is None:
             return await self._play(chat, fault, answer)
