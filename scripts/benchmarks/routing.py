@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 from trunkline_server.routing.aliases import Alias, AliasTable, AliasTarget, Tier
 from trunkline_server.routing.events import AttemptFailed, Completed, Dispatch, Finish, Granted, Started, TryNow
-from trunkline_server.routing.failover import Machine
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.gate import Gate, GateLimits
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
+from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import NO_DEMAND, make_plan
 from trunkline_server.routing.types import Caller, TargetId

@@ -24,8 +24,8 @@ from trunkline_server.routing.events import (
     Why,
     Woke,
 )
-from trunkline_server.routing.failover import Machine
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.moves import Move
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Candidate, Plan

@@ -31,8 +31,9 @@ from trunkline_server.routing.events import (
     TryNow,
     Woke,
 )
-from trunkline_server.routing.failover import Machine, State
+from trunkline_server.routing.failover import State
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.moves import Move
 from trunkline_server.routing.retry import KEY_WALK_STEPS, Allowance
 from trunkline_server.routing.selection import Candidate, Plan

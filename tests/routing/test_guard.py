@@ -29,8 +29,8 @@ from trunkline_server.routing.events import (
     Why,
     Woke,
 )
-from trunkline_server.routing.failover import Machine
 from trunkline_server.routing.failures import RULES, Failure, FailureClass
+from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Demand, NoEligibleTargetError, Plan, make_plan
 from trunkline_server.routing.types import Reason, Refusal, TargetId

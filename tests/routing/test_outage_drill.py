@@ -29,8 +29,8 @@ from trunkline_server.routing.events import (
     TryNow,
     Woke,
 )
-from trunkline_server.routing.failover import Machine
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Demand, make_plan
 from trunkline_server.routing.types import TargetId

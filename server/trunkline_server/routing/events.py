@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from trunkline_server.routing.breaks import NOTHING_BARS, Shown
 from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.moves import Move
-from trunkline_server.routing.types import Reason, Refusal
+from trunkline_server.routing.types import OnBreak, Reason, Refusal
 
 
 class Why(Enum):
@@ -59,20 +60,34 @@ class Woke:
 
 
 @dataclass(frozen=True, slots=True)
+class Slow:
+    """The attempt in flight has given nothing for so long that a second one may race it."""
+
+
+@dataclass(frozen=True, slots=True)
 class FirstContent:
-    """The attempt's first content goes to the caller."""
+    """The attempt's first content goes to the caller. `attempt` says which, where two race; 0: the only one."""
+
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The attempt gave its whole answer."""
+    """The attempt gave its whole answer. `attempt` as above."""
+
+    attempt: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AttemptFailed:
-    """The attempt failed, slot and key are given back."""
+    """The attempt failed, slot and key are given back. `attempt` as above.
+
+    `shown`: what its caller has of the answer, once content was shown.
+    """
 
     failure: Failure
+    attempt: int = 0
+    shown: Shown = NOTHING_BARS
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +97,7 @@ class Stopped:
     reason: Reason
 
 
-Event = Started | Granted | NoneFree | Refused | Woke | FirstContent | Completed | AttemptFailed | Stopped
+Event = Started | Granted | NoneFree | Refused | Woke | Slow | FirstContent | Completed | AttemptFailed | Stopped
 
 
 # Actions: what to do.
@@ -111,12 +126,16 @@ class Backoff:
 
 @dataclass(frozen=True, slots=True)
 class Dispatch:
-    """Make attempt number `attempt` (from 1); answer FirstContent, Completed or AttemptFailed."""
+    """Make attempt number `attempt` (from 1); answer FirstContent, Completed or AttemptFailed.
+
+    `after_break`: RESTART or CONTINUE, if it follows one that broke after content was shown.
+    """
 
     attempt: int
     candidate: int
     key_id: str
     why: Why
+    after_break: OnBreak | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +158,27 @@ class Fail:
     """The call failed.
 
     `reason` is the status's. `failure` is the upstream failure that is told, `refusal` the refusal if nothing was
-    dispatched; both None when the call was stopped from outside. `broken` is the failure of the attempt in flight
-    when it had content shown: the partial-stream error.
+    dispatched; both None when the call was stopped from outside.
     """
 
     reason: Reason
     failure: Failure | None = None
     refusal: Refusal | None = None
-    broken: Failure | None = None
 
 
-Action = TryNow | Queue | Backoff | Dispatch | GoOn | Drop | Finish | Fail
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The attempt broke after content was shown: tell the caller, then do `then`.
+
+    `then` is Fail for giving up, Finish if the caller has all that it may have, else what leads to another attempt.
+    """
+
+    failure: Failure
+    asked: OnBreak
+    applied: OnBreak
+    degraded_because: str
+    """Why less is done than was asked for; empty if it is not less."""
+    then: TryNow | Queue | Backoff | Finish | Fail
+
+
+Action = TryNow | Queue | Backoff | Dispatch | GoOn | Drop | Finish | Fail | Broken

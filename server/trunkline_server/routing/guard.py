@@ -1,4 +1,4 @@
-"""The circuits of one request's plan: whom they let in, and what they hear of the request's attempts.
+"""The circuits of one request's plan: whom they let in.
 
 Panic: where every candidate's circuit is shut, all of them are ignored. It is looked at anew each time: what holds
 for a request that comes now holds for one that is on its way.
@@ -9,26 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from trunkline_server.routing.circuit import Permit
-from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.moves import Move
 from trunkline_server.routing.selection import Candidate
 
 
 class Guard:
-    """Stands between one request and the circuits of its candidates.
+    """Stands between one request and the circuits of its candidates."""
 
-    The permit of the attempt in flight is the guard's, which lets go of it exactly once: in `failed` or `ended`.
-    """
-
-    __slots__ = ("_candidates", "_permit", "kept_out")
+    __slots__ = ("_candidates", "kept_out")
 
     def __init__(self, candidates: Sequence[Candidate]) -> None:
         self._candidates = candidates
-        self._permit: Permit | None = None
         self.kept_out: frozenset[int] = frozenset()
         """Candidates whose circuits have sent the request elsewhere, even if it came back to them later."""
-
-    # -- the way in
 
     def shut_because(self, index: int) -> str | None:
         """Return why the candidate's circuit lets nobody in; None if it does, or if panic ignores it."""
@@ -65,27 +58,7 @@ class Guard:
         # Whom a ramp has let in already may go on to another key there.
         return not move.exclude_keys and self._candidates[move.candidate].held_because is not None
 
-    # -- what they hear
-
-    def enter(self, index: int) -> None:
-        """Book the dispatch of an attempt at a candidate."""
-        self.ended()
+    def enter(self, index: int) -> Permit | None:
+        """Book the dispatch of an attempt at a candidate; its owner lets go of the permit."""
         circuit = self._candidates[index].circuit
-        self._permit = None if circuit is None else circuit.enter()
-
-    def succeeded(self) -> None:
-        """Tell that the attempt in flight gave its first content, or its whole answer."""
-        if self._permit is not None:
-            self._permit.succeeded()
-
-    def failed(self, failure: Failure) -> None:
-        """Tell how the attempt in flight failed. What its caller brought about, or the class excuses, says nothing."""
-        if self._permit is not None and failure.rule.counts and not failure.caused_by_caller:
-            self._permit.failed()
-        self.ended()
-
-    def ended(self) -> None:
-        """Tell that no attempt is in flight any more, on whatever way it ended; nothing happens if none was."""
-        permit, self._permit = self._permit, None
-        if permit is not None:
-            permit.ended()
+        return None if circuit is None else circuit.enter()

@@ -14,6 +14,9 @@ from trunkline_server.routing.failures import Failure, FailureClass, NextTarget,
 from trunkline_server.routing.retry import FREE_WALK
 from trunkline_server.routing.selection import Plan
 
+_SLOW = Failure(FailureClass.FIRST_TOKEN_TIMEOUT, "slow")
+"""What an attempt that is raced is suspected of: targets of another provider go first."""
+
 
 @dataclass(frozen=True, slots=True)
 class Move:
@@ -64,6 +67,11 @@ def immediate_moves(plan: Plan, history: Sequence[History], at: int, failure: Fa
 
     moves.extend(Move(index) for index in sorted(untried, key=rank))
     return moves
+
+
+def hedge_moves(plan: Plan, history: Sequence[History], at: int) -> list[Move]:
+    """Return where a second attempt may go that races a slow one at `at`: elsewhere first, then to another key."""
+    return [*immediate_moves(plan, history, at, _SLOW), Move(at, frozenset(history[at].tried_keys))]
 
 
 def _may_go_to(plan: Plan, at: int, failure: Failure, other: int) -> bool:

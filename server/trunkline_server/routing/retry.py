@@ -1,8 +1,8 @@
 """May another attempt be made at all, and after how long: asked in one place.
 
-A blind retry amplifies an outage. What the failed class allows (the table in `failures`), how many attempts the
-request has left, and whether the time left is worth it are answered here; retry budgets, observed latency and
-criticality join these questions with the issues that build them.
+A blind retry amplifies an outage. How many attempts the request has left, and whether the time left is worth one more,
+is answered here; the machine asks it together with the other questions, in its `_may`. Criticality joins them with the
+issue that builds it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from trunkline_server.routing.failures import FailureClass
 BACKOFF_BASE_S = 0.1
 BACKOFF_FACTOR = 2.0
 BACKOFF_CAP_S = 5.0
+ATTEMPTS_AFTER_BREAK = 1
+"""How many of a request's attempts may follow one that broke after content was shown."""
 KEY_WALK_STEPS = 5
 """Walks to another key after a rejected or exhausted one, for a whole request; they use up no attempt."""
 
@@ -29,23 +31,36 @@ class Allowance:
     max_attempts: int
     deadline_at: float
     attempts: int = 0
+    after_break: int = 0
+    """Of them, those that were made after content had been shown."""
     key_walks: int = 0
 
-    def spend(self, *, walk: bool) -> None:
+    def spend(self, *, walk: bool, after_break: bool = False) -> None:
         """Book one dispatch; `walk` for a free step to another key."""
         if walk:
             self.key_walks += 1
         else:
             self.attempts += 1
+            self.after_break += after_break
 
-    def refuses(self, *, walk: bool, now: float, wait_s: float = 0.0) -> str | None:
-        """Return why no further attempt may be made that starts after `wait_s`, or None."""
+    def refuses(
+        self, *, walk: bool, now: float, wait_s: float = 0.0, after_break: bool = False, expected_s: float | None = None
+    ) -> str | None:
+        """Return why no further attempt may be made that starts after `wait_s`, or None.
+
+        `expected_s`: how long its target takes to the first content, as far as that is known.
+        """
         if walk and self.key_walks >= KEY_WALK_STEPS:
             return f"walked through {KEY_WALK_STEPS} keys already"
         if not walk and self.attempts >= self.max_attempts:
             return f"all {self.max_attempts} attempts are used"
-        if now + wait_s >= self.deadline_at:
+        if not walk and after_break and self.after_break >= ATTEMPTS_AFTER_BREAK:
+            return "the one attempt after a break is used"
+        left_s = self.deadline_at - now - wait_s
+        if left_s <= 0:
             return "the deadline leaves no time for it"
+        if expected_s is not None and left_s < expected_s:
+            return f"it takes {expected_s:.2g} s to its first content, and the deadline leaves {left_s:.2g} s"
         return None
 
 

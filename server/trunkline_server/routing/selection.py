@@ -12,13 +12,11 @@ from dataclasses import dataclass, field
 from trunkline_server.routing.aliases import Alias, AliasTarget, Policy
 from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.health import HEALTHY, Health, HealthOf, all_healthy
 from trunkline_server.routing.types import Reason, Refusal, TargetId
 
 Blockage = Callable[[TargetId], Refusal | None]
 """Asked for a target: why no key of its pool can serve it now; None if one can, or could after a wait."""
-
-Circuits = Callable[[TargetId], Circuit | None]
-"""Asked for a target: its circuit; None if it has none, since no alias names it."""
 
 CIRCUIT = "circuit"
 """The constraint of a target that its circuit keeps out."""
@@ -49,12 +47,18 @@ class Candidate:
     member: AliasTarget
     rejected: Refusal | None = None
     """All keys were rejected and the alias says to fail fast: reaching this candidate fails, without an attempt."""
-    circuit: Circuit | None = field(default=None, compare=False, repr=False)
+    health: Health = field(default=HEALTHY, compare=False, repr=False)
+
+    @property
+    def circuit(self) -> Circuit | None:
+        """The circuit of its target, if it has one."""
+        return self.health.circuit
 
     @property
     def calm(self) -> bool:
         """Whether its circuit surely has nothing to say."""
-        return self.circuit is None or self.circuit.calm
+        circuit = self.health.circuit
+        return circuit is None or circuit.calm
 
     @property
     def shut_because(self) -> str | None:
@@ -109,12 +113,8 @@ class NoEligibleTargetError(Exception):
         return next((entry.refusal for entry in self.removed if entry.refusal is not None), None)
 
 
-def _no_circuits(_: TargetId) -> None:
-    return None
-
-
 def make_plan(
-    alias: Alias, demand: Demand, blockage: Blockage, circuits: Circuits = _no_circuits, *, advance: bool = True
+    alias: Alias, demand: Demand, blockage: Blockage, health_of: HealthOf = all_healthy, *, advance: bool = True
 ) -> Plan:
     """Filter and order an alias's targets; raise NoEligibleTargetError if none is left.
 
@@ -130,9 +130,9 @@ def make_plan(
             if isinstance(out, Removed):
                 removed.append(out)
             else:
-                circuit = circuits(member.target)
-                calm = calm and (circuit is None or circuit.calm)
-                eligible[index] = Candidate(member.target, number, member, out, circuit)
+                health = health_of(member.target)
+                calm = calm and (health.circuit is None or health.circuit.calm)
+                eligible[index] = Candidate(member.target, number, member, out, health)
         fit.append(eligible)
     if not calm:
         _circuit_filter(fit, removed)
