@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
@@ -10,9 +11,11 @@ from trunkline_server.engine.admission import Desk
 from trunkline_server.providers.base import Adapter, WireCall
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.routing.budget import BudgetLimits, RetryBudget
 from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.key_pool import KeyPool
+from trunkline_server.routing.latency import Latency
 
 REASONING_PATIENCE = 3.0
 """How much longer everything may take when a request asks the model to think."""
@@ -35,18 +38,48 @@ class Timeouts:
     """Streams: between content."""
     response_s: float = 120.0
     """Without a stream: from dispatch to the last byte."""
+    first_token_shortened: bool = False
+    """The request made `first_token_s` shorter than it would be: when it runs out, that is the caller's own doing."""
+    stall_shortened: bool = False
+    """Likewise `stall_s`."""
 
-    def for_call(self, facts: ModelFacts, *, reasoning: bool) -> Timeouts:
-        """Return the timers of one call: the model's own before the provider's, longer if it is to think."""
-        if not reasoning and facts.first_token_s is None and facts.stall_s is None and facts.response_s is None:
+    def for_call(
+        self,
+        facts: ModelFacts,
+        *,
+        reasoning: bool,
+        max_first_token_s: float | None = None,
+        max_token_gap_s: float | None = None,
+    ) -> Timeouts:
+        """Return the timers of one call: the model's own before the provider's, longer if it is to think.
+
+        `max_first_token_s` and `max_token_gap_s` are the request's own: they shorten its two timers and lengthen none.
+        """
+        if (
+            not reasoning
+            and facts.first_token_s is None
+            and facts.stall_s is None
+            and facts.response_s is None
+            and max_first_token_s is None
+            and max_token_gap_s is None
+        ):
             return self
         patience = REASONING_PATIENCE if reasoning else 1.0
-        return Timeouts(
-            self.connect_s,
-            (self.first_token_s if facts.first_token_s is None else facts.first_token_s) * patience,
-            (self.stall_s if facts.stall_s is None else facts.stall_s) * patience,
-            (self.response_s if facts.response_s is None else facts.response_s) * patience,
-        )
+        first_token_s = (self.first_token_s if facts.first_token_s is None else facts.first_token_s) * patience
+        stall_s = (self.stall_s if facts.stall_s is None else facts.stall_s) * patience
+        response_s = (self.response_s if facts.response_s is None else facts.response_s) * patience
+        first_token_s, first_token_shortened = _shortened(first_token_s, max_first_token_s)
+        stall_s, stall_shortened = _shortened(stall_s, max_token_gap_s)
+        return Timeouts(self.connect_s, first_token_s, stall_s, response_s, first_token_shortened, stall_shortened)
+
+
+def _shortened(own_s: float, asked_s: float | None) -> tuple[float, bool]:
+    """Return the timer that holds, and whether it is the shorter one that was asked for."""
+    return (own_s, False) if asked_s is None or asked_s >= own_s else (asked_s, True)
+
+
+def _default_budget() -> RetryBudget:
+    return RetryBudget(BudgetLimits(), clock=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -66,6 +99,10 @@ class LiveProvider:
     circuits: Mapping[str, Circuit] = field(default_factory=dict)
     """By model: of every target that an alias names. A model that is only named directly needs none: a request for it
     has nowhere else to go."""
+    budget: RetryBudget = field(default_factory=_default_budget)
+    """How much more it may be sent than requests came for it."""
+    latencies: Mapping[str, Latency] = field(default_factory=dict)
+    """By model: how long each of the targets in `circuits` took lately."""
 
     def request(self, call: WireCall, key_id: str) -> UpstreamRequest:
         """Return the upstream request of `call` with a key's credentials."""

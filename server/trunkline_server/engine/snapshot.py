@@ -19,6 +19,8 @@ class ServerLimits:
     """What is kept of a deadline to tell the caller how it ended; at most a tenth of the whole."""
     default_deadline_s: float = 120.0
     max_deadline_s: float = 3600.0
+    detach_s: float = 60.0
+    """How long a detachable stream goes on without a reader, and how long it is kept when it has ended."""
 
 
 @dataclass(frozen=True, slots=True)
