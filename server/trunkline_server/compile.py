@@ -33,14 +33,17 @@ from trunkline_server.routing.aliases import (
     AliasPolicy,
     AliasTable,
     AliasTarget,
+    HedgePolicy,
     ModelFacts,
     Policy,
     Tier,
 )
+from trunkline_server.routing.budget import BudgetLimits, RetryBudget
 from trunkline_server.routing.circuit import Circuit, CircuitLimits
 from trunkline_server.routing.gate import Gate, GateLimits
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
-from trunkline_server.routing.types import Caller, TargetId
+from trunkline_server.routing.latency import Latency
+from trunkline_server.routing.types import Caller, OnBreak, TargetId
 
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
@@ -114,7 +117,19 @@ def _provider(
     timeouts = Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s)
     limits_of_circuits = CircuitLimits(**settings.circuit.model_dump())
     circuits = {model: Circuit(limits_of_circuits, clock=clock, rng=rng) for model in sorted(models)}
-    return LiveProvider(name, settings.base_url.rstrip("/"), adapter, transport, pool, desk, auth, timeouts, circuits)
+    return LiveProvider(
+        name,
+        settings.base_url.rstrip("/"),
+        adapter,
+        transport,
+        pool,
+        desk,
+        auth,
+        timeouts,
+        circuits,
+        RetryBudget(BudgetLimits(**settings.retry_budget.model_dump()), clock=clock),
+        {model: Latency.unknown(clock=clock) for model in circuits},
+    )
 
 
 def _models_named(document: RoutesDocument, provider: str) -> frozenset[str]:
@@ -135,6 +150,9 @@ def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) 
         Policy(settings.on_key_rejected),
         Policy(settings.on_content_filtered),
         settings.default_deadline_s,
+        OnBreak(settings.on_break),
+        settings.allow_prompted_continuation,
+        HedgePolicy(**settings.hedge.model_dump()),
     )
     return Alias(name, tiers, policy)
 
@@ -177,5 +195,9 @@ def _caller(settings: CallerSettings) -> Caller:
 def _limits(document: RoutesDocument) -> ServerLimits:
     server = document.server
     return ServerLimits(
-        server.write_timeout_s, server.deadline_reserve_s, server.default_deadline_s, server.max_deadline_s
+        server.write_timeout_s,
+        server.deadline_reserve_s,
+        server.default_deadline_s,
+        server.max_deadline_s,
+        server.detach_s,
     )

@@ -11,8 +11,10 @@ from trunkline_server.config.routes import parse_routes
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.engine.provider import Timeouts
 from trunkline_server.engine.snapshot import ServerLimits
-from trunkline_server.routing.aliases import AliasPolicy, Policy
+from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts, Policy
+from trunkline_server.routing.budget import BudgetLimits
 from trunkline_server.routing.gate import GateLimits
+from trunkline_server.routing.types import OnBreak
 from trunkline_server.rpc.auth import OPEN_TABLE
 
 ROUTES = """
@@ -26,6 +28,7 @@ providers:
       - {id: b, secret: env:B_API_KEY, weight: 0}
     gate: {max_in_flight: 7, queue: 8, max_wait_s: 9}
     timeouts: {connect_s: 1, first_token_s: 2, stall_s: 3, response_s: 4}
+    retry_budget: {ratio: 0.2, recovering_ratio: 0.3, floor_per_s: 4}
   local: {protocol: openai, base_url: "http://127.0.0.1:9", transport: httpx}
 models:
   one/m1: {context_tokens: 10, max_output_tokens: 5, input_usd_per_million: 0.15, capabilities: [], first_token_s: 30}
@@ -36,10 +39,13 @@ aliases:
     on_key_rejected: next_target
     on_content_filtered: next_target
     default_deadline_s: 11
+    on_break: CONTINUE
+    allow_prompted_continuation: true
+    hedge: {enabled: true, percentile: 90, max_extra: 0.01}
 callers:
   - {id: shop, token_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, aliases: [default],
      models: [one/m1], provider_options: [service_tier]}
-server: {write_timeout_s: 1, deadline_reserve_s: 0.1, default_deadline_s: 2, max_deadline_s: 3}
+server: {write_timeout_s: 1, deadline_reserve_s: 0.1, default_deadline_s: 2, max_deadline_s: 3, detach_s: 4}
 """
 
 
@@ -75,7 +81,15 @@ def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:
     snapshot = compiled(tmp_path).snapshot
     made = compiled(tmp_path)
     alias = snapshot.table.resolve("default", made.callers[0][1])
-    assert alias.policy == AliasPolicy(5, Policy.NEXT_TARGET, Policy.NEXT_TARGET, 11)
+    assert alias.policy == AliasPolicy(
+        5,
+        Policy.NEXT_TARGET,
+        Policy.NEXT_TARGET,
+        11,
+        OnBreak.CONTINUE,
+        allow_prompted_continuation=True,
+        hedge=HedgePolicy(enabled=True, percentile=90, max_extra=0.01),
+    )
     first, second = alias.tiers[0].members
     assert (first.weight, first.variant, second.weight) == (90, "x", 1)
     assert first.facts.input_nanousd_per_million == 150_000_000
@@ -83,8 +97,30 @@ def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:
     assert first.facts.capabilities == frozenset()
     assert second.facts.capabilities is None
     assert alias.tiers[1].members[0].target.model == "a/b"
-    assert snapshot.limits == ServerLimits(1, 0.1, 2, 3)
+    assert snapshot.limits == ServerLimits(1, 0.1, 2, 3, 4)
     assert snapshot.version == 4
+
+
+def test_providers_get_a_budget_and_the_latency_of_what_aliases_name(tmp_path: Path) -> None:
+    """The budget is the provider's own, or of the default size; models that only callers name have no latency."""
+    providers = compiled(tmp_path).snapshot.providers
+    assert providers["one"].budget.limits == BudgetLimits(0.2, 0.3, 4)
+    assert providers["local"].budget.limits == BudgetLimits()
+    assert set(providers["one"].latencies) == set(providers["one"].circuits) == {"m1", "m3"}
+    assert set(providers["local"].latencies) == {"a/b"}
+    one = providers["one"].latencies["m1"]
+    one.first_content.book(1.0)
+    assert one.first_content.quantile(50, at_least=1) is not None
+    assert one.response.quantile(50, at_least=1) is None
+
+
+def test_an_alias_that_says_nothing_ends_broken_streams_and_never_hedges(tmp_path: Path) -> None:
+    """What is risky or costs something has to be asked for."""
+    text = ROUTES.replace("    on_break: CONTINUE\n", "").replace("    allow_prompted_continuation: true\n", "")
+    made = compiled(tmp_path, text.replace("    hedge: {enabled: true, percentile: 90, max_extra: 0.01}\n", ""))
+    policy = made.snapshot.table.resolve("default", made.callers[0][1]).policy
+    assert (policy.on_break, policy.allow_prompted_continuation) == (OnBreak.FAIL, False)
+    assert policy.hedge == HedgePolicy(enabled=False, percentile=95, max_extra=0.02)
 
 
 def test_callers_get_what_is_theirs(tmp_path: Path) -> None:
@@ -101,9 +137,23 @@ def test_callers_get_what_is_theirs(tmp_path: Path) -> None:
 
 def test_a_models_own_timers_go_before_the_providers() -> None:
     """first_token_s of the model, the provider's stall_s, three times each for reasoning; connecting stays as it is."""
-    from trunkline_server.routing.aliases import ModelFacts
-
     provider = Timeouts(1, 2, 3, 4)
     assert provider.for_call(ModelFacts(), reasoning=False) is provider
     assert provider.for_call(ModelFacts(first_token_s=30), reasoning=False) == Timeouts(1, 30, 3, 4)
     assert provider.for_call(ModelFacts(response_s=50), reasoning=True) == Timeouts(1, 6, 9, 150)
+
+
+def test_a_request_shortens_its_timers_and_lengthens_none() -> None:
+    """The shorter one holds, and it is told which timer the request made shorter than it would have been."""
+    provider = Timeouts(1, 2, 3, 4)
+    unknown = ModelFacts()
+    same = provider.for_call(unknown, reasoning=False, max_first_token_s=2, max_token_gap_s=9)
+    assert same == provider
+    first = provider.for_call(unknown, reasoning=False, max_first_token_s=1.5, max_token_gap_s=3)
+    assert first == Timeouts(1, 1.5, 3, 4, first_token_shortened=True)
+    gap = provider.for_call(unknown, reasoning=False, max_token_gap_s=0.5)
+    assert gap == Timeouts(1, 2, 0.5, 4, stall_shortened=True)
+    # 5 s is more than the provider's 2, but a call that thinks would have had 6: a failure in between is its caller's.
+    assert provider.for_call(unknown, reasoning=True, max_first_token_s=5).first_token_shortened
+    slow = provider.for_call(ModelFacts(first_token_s=30), reasoning=False, max_first_token_s=29)
+    assert slow == Timeouts(1, 29, 3, 4, first_token_shortened=True)

@@ -84,15 +84,11 @@ NOT_BUILT = {
     "providers.openai.gate.adaptive",
     "providers.openai.gate.dispatches_per_s",
     "providers.openai.gate.burst",
-    "providers.openai.retry_budget",
     "providers.anthropic.protocol: anthropic",
     "providers.gemini.protocol: gemini",
     "providers.groq.preset",
     "models.openai/gpt-4o-mini.regions",
     "aliases.default.tiers[2].strategy: lowest_cost",
-    "aliases.default.allow_prompted_continuation",
-    "aliases.default.on_break: CONTINUE",
-    "aliases.default.hedge",
     "aliases.default.max_cost_usd",
     "aliases.default.max_first_token_s",
     "callers[0].mtls_san",
@@ -102,7 +98,6 @@ NOT_BUILT = {
     "callers[0].budget_usd_per_day",
     "callers[0].criticality",
     "admins",
-    "server.detach_s",
 }
 
 
@@ -125,16 +120,28 @@ providers:
     gate: {max_in_flight: 200, queue: 500, max_wait_s: 5}
     timeouts: {connect_s: 3, first_token_s: 20, stall_s: 20, response_s: 120}
     circuit: {recent: 20, recent_failures: 16, failures_in_row: 5, window_s: 10, error_ratio: 0.5, min_calls: 20, open_s: 5, open_max_s: 300, ramp_s: 6}
+    retry_budget: {ratio: 0.1, recovering_ratio: 0.45, floor_per_s: 3}
     transport: aiohttp
-aliases: {default: {tiers: [[openai/gpt-4o-mini]]}}
+aliases:
+  default:
+    tiers: [[openai/gpt-4o-mini]]
+    allow_prompted_continuation: false
+    hedge: {enabled: false, percentile: 95, max_extra: 0.02}
 callers: [{id: a, token_sha256: "HASH", aliases: [default]}]
-server: {write_timeout_s: 30, deadline_reserve_s: 0.05, default_deadline_s: 120, max_deadline_s: 3600}
+server: {write_timeout_s: 30, deadline_reserve_s: 0.05, detach_s: 60, default_deadline_s: 120, max_deadline_s: 3600}
 """.replace("HASH", "1" * 64)  # noqa: E501 - the documentation's own line
     given = parse(text, name="routes.yaml")
     assert given.findings == ()
-    lines = [
-        line for line in text.splitlines() if not line.startswith(("    gate", "    timeouts", "    circuit", "server"))
-    ]
+    defaults = (
+        "    gate",
+        "    timeouts",
+        "    circuit",
+        "    retry_budget",
+        "    allow_prompted",
+        "    hedge",
+        "server",
+    )
+    lines = [line for line in text.splitlines() if not line.startswith(defaults)]
     # The example's numbers are the defaults: without them the document says the same.
     bare = parse("\n".join(lines).replace(", weight: 3", ", weight: 3.0"), name="routes.yaml")
     assert bare.document == given.document

@@ -30,6 +30,7 @@ DOCUMENT: dict[str, Any] = {
             ],
             "gate": {"max_in_flight": 5, "queue": 1, "max_wait_s": 0.5},
             "timeouts": {"connect_s": 1},
+            "retry_budget": {"ratio": 0.2, "floor_per_s": 1},
             "transport": "aiohttp",
         },
         "local": {"protocol": "openai", "base_url": "http://localhost:1"},
@@ -38,7 +39,8 @@ DOCUMENT: dict[str, Any] = {
     "aliases": {
         "default": {
             "tiers": [{"strategy": "weighted", "targets": [{"target": "openai/m", "weight": 1}]}, ["local/m"]],
-            "on_break": "FAIL",
+            "on_break": "CONTINUE",
+            "hedge": {"enabled": True, "max_extra": 0.01},
         }
     },
     "callers": [{"id": "c", "token_sha256": PLANTED_HASH, "aliases": ["default"], "models": ["local/m"]}],

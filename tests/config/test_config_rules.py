@@ -45,6 +45,8 @@ server: {write_timeout_s: 10, deadline_reserve_s: 0, default_deadline_s: 30, max
 HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 TRANSPORT = "    transport: httpx\n"
 CIRCUIT = "providers.openai.circuit"
+BUDGET = "providers.openai.retry_budget"
+HEDGE = "aliases.default.hedge"
 URL = "base_url: https://api.openai.com/v1"
 ALIAS_FALLBACK = "      - [local/llama, {target: local/org/model, weight: 0}]"
 SERVER = GOOD[GOOD.index("server:") :]
@@ -81,6 +83,14 @@ ERRORS = [
     (TRANSPORT, "    circuit: {recent_failures: 21}\n", f"{CIRCUIT}.recent_failures", "circuit_disagrees"),
     (TRANSPORT, "    circuit: {open_s: 301}\n", f"{CIRCUIT}.open_s", "circuit_disagrees"),
     (TRANSPORT, "    circuit: {open_max_s: 4.9}\n", f"{CIRCUIT}.open_max_s", "circuit_disagrees"),
+    # retry budgets
+    (TRANSPORT, "    retry_budget: {ratio: -0.1}\n", f"{BUDGET}.ratio", "out_of_range"),
+    (TRANSPORT, "    retry_budget: {ratio: 1.1}\n", f"{BUDGET}.ratio", "out_of_range"),
+    (TRANSPORT, "    retry_budget: {recovering_ratio: 2}\n", f"{BUDGET}.recovering_ratio", "out_of_range"),
+    (TRANSPORT, "    retry_budget: {floor_per_s: -1}\n", f"{BUDGET}.floor_per_s", "out_of_range"),
+    (TRANSPORT, "    retry_budget: {floor_per_s: .inf}\n", f"{BUDGET}.floor_per_s", "out_of_range"),
+    (TRANSPORT, "    retry_budget: {window_s: 10}\n", f"{BUDGET}.window_s", "unknown_field"),
+    (TRANSPORT, "    retry_budget: 0.1\n", BUDGET, "wrong_type"),
     # base_url
     (URL, "base_url: api.openai.com/v1", "providers.openai.base_url", "bad_url"),
     (URL, "base_url: ftp://api.openai.com", "providers.openai.base_url", "bad_url"),
@@ -148,6 +158,15 @@ ERRORS = [
     ("strategy: weighted", "strategy: wieghted", "aliases.default.tiers[0].strategy", "bad_value"),
     ("on_break: FAIL", "on_break: fail", "aliases.default.on_break", "bad_value"),
     ("on_key_rejected: next_target", "on_key_rejected: retry", "aliases.default.on_key_rejected", "bad_value"),
+    ("on_break: FAIL", "allow_prompted_continuation: RESTART", "aliases.default.allow_prompted_continuation",
+     "wrong_type"),
+    ("on_break: FAIL", "hedge: {percentile: 49.9}", f"{HEDGE}.percentile", "out_of_range"),
+    ("on_break: FAIL", "hedge: {percentile: 100}", f"{HEDGE}.percentile", "out_of_range"),
+    ("on_break: FAIL", "hedge: {max_extra: 0}", f"{HEDGE}.max_extra", "out_of_range"),
+    ("on_break: FAIL", "hedge: {max_extra: 0.11}", f"{HEDGE}.max_extra", "out_of_range"),
+    ("on_break: FAIL", "hedge: {enabled: 1}", f"{HEDGE}.enabled", "wrong_type"),
+    ("on_break: FAIL", "hedge: {percentil: 95}", f"{HEDGE}.percentil", "unknown_field"),
+    ("on_break: FAIL", "hedge: true", HEDGE, "wrong_type"),
     ("max_attempts: 5", "max_attempts: 0", "aliases.default.max_attempts", "out_of_range"),
     # callers
     ("  - id: checkout", "  - id: check/out", "callers[0].id", "bad_name"),
@@ -165,6 +184,7 @@ ERRORS = [
      "callers[1].id", "duplicate_id"),
     # server
     ("write_timeout_s: 10", "write_timeout_s: 0", "server.write_timeout_s", "out_of_range"),
+    ("write_timeout_s: 10", "detach_s: 0", "server.detach_s", "out_of_range"),
     ("max_deadline_s: 600", "max_deadline_s: 29", "server.max_deadline_s", "deadlines_disagree"),
     (SERVER, "server: {default_deadline_s: 4000}\n", "server.default_deadline_s", "deadlines_disagree"),
     (SERVER, "server: {max_deadline_s: 60}\n", "server.max_deadline_s", "deadlines_disagree"),
@@ -236,7 +256,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
     text = (
         GOOD.replace("id: team-b", "id: team-a")
         .replace("stall_s: 3,", "stall: 3,")
-        .replace("on_break: FAIL", "on_break: RESTART")
+        .replace("on_break: FAIL", "max_cost_usd: 0.05")
         .replace("aliases: [default]", "aliases: [defaul]")
     )
     found = parse(text, name="routes.yaml").findings

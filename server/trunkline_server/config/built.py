@@ -31,8 +31,8 @@ def _names(built: str, *, later: str = "") -> Names:
 SETTINGS: Final[Mapping[str, Names]] = {
     "": _names("version providers models aliases callers server", later="admins"),
     "providers.*": _names(
-        "protocol base_url keys gate timeouts circuit transport allow_plaintext",
-        later="preset retry_budget",
+        "protocol base_url keys gate timeouts circuit retry_budget transport allow_plaintext",
+        later="preset",
     ),
     "providers.*.keys[]": _names(
         "id secret weight models block_models",
@@ -43,25 +43,25 @@ SETTINGS: Final[Mapping[str, Names]] = {
     "providers.*.circuit": _names(
         "recent recent_failures failures_in_row window_s error_ratio min_calls open_s open_max_s ramp_s"
     ),
+    "providers.*.retry_budget": _names("ratio recovering_ratio floor_per_s"),
     "models.*": _names(
         "context_tokens max_output_tokens input_usd_per_million output_usd_per_million capabilities"
         " first_token_s stall_s response_s",
         later="regions",
     ),
     "aliases.*": _names(
-        "tiers on_break on_key_rejected on_content_filtered max_attempts default_deadline_s",
-        later="allow_prompted_continuation hedge max_cost_usd max_first_token_s",
+        "tiers on_break allow_prompted_continuation on_key_rejected on_content_filtered hedge max_attempts"
+        " default_deadline_s",
+        later="max_cost_usd max_first_token_s",
     ),
+    "aliases.*.hedge": _names("enabled percentile max_extra"),
     "aliases.*.tiers[]": _names("strategy targets"),
     "aliases.*.tiers[].targets[]": _names("target weight variant"),
     "callers[]": _names(
         "id token_sha256 aliases models provider_options",
         later="mtls_san requests_per_minute tokens_per_minute max_in_flight budget_usd_per_day criticality",
     ),
-    "server": _names(
-        "write_timeout_s deadline_reserve_s default_deadline_s max_deadline_s",
-        later="detach_s",
-    ),
+    "server": _names("write_timeout_s deadline_reserve_s default_deadline_s max_deadline_s detach_s"),
 }
 """Names of settings, by the place where they stand."""
 
@@ -69,7 +69,7 @@ VALUES: Final[Mapping[str, Names]] = {
     "providers.*.protocol": _names("openai", later="anthropic gemini bedrock azure_openai cohere"),
     "providers.*.transport": _names("aiohttp httpx"),
     "aliases.*.tiers[].strategy": _names("weighted", later="least_loaded lowest_cost lowest_latency"),
-    "aliases.*.on_break": _names("FAIL", later="RESTART CONTINUE"),
+    "aliases.*.on_break": _names("FAIL RESTART CONTINUE"),
     "aliases.*.on_key_rejected": _names("fail next_target"),
     "aliases.*.on_content_filtered": _names("fail next_target"),
 }

@@ -187,6 +187,9 @@ SecondsOrZero = Annotated[float, Field(strict=True, ge=0, le=MAX_SECONDS, allow_
 Weight = Annotated[float, Field(strict=True, ge=0, le=MAX_WEIGHT, allow_inf_nan=False)]
 """A share relative to its neighbours; 0: used only if no other is left."""
 
+Ratio = Annotated[float, Field(strict=True, ge=0, le=1, allow_inf_nan=False)]
+"""A share of the whole, 0 to 1."""
+
 UsdPerMillion = Annotated[float, Field(strict=True, ge=0, le=1_000_000, allow_inf_nan=False)]
 """A price in US dollars for a million tokens."""
 

@@ -22,6 +22,7 @@ from trunkline_server.config.fields import (
     Label,
     ModelPattern,
     OptionKey,
+    Ratio,
     Seconds,
     SecondsOrZero,
     SecretReference,
@@ -129,6 +130,20 @@ class CircuitSettings(_Settings):
     """How long it then takes to let in all calls, in seconds: 10, 25 and 50 % for a third of it each. Default 6."""
 
 
+class RetryBudgetSettings(_Settings):
+    """How many more attempts a provider may be sent than requests came for it, counted over 10 seconds."""
+
+    ratio: Ratio = 0.1
+    """Share of the requests that may be tried again there. Default 0.1."""
+
+    recovering_ratio: Ratio = 0.45
+    """Added to `ratio` after failures that pass by themselves (500, connection errors, broken answers), times the
+    share of recent retries that succeeded. Default 0.45."""
+
+    floor_per_s: Annotated[float, Field(strict=True, ge=0, le=10_000, allow_inf_nan=False)] = 3.0
+    """Retries a second besides, however few the requests. Default 3."""
+
+
 class ProviderSettings(_Settings):
     """One upstream endpoint of some wire protocol."""
 
@@ -149,6 +164,9 @@ class ProviderSettings(_Settings):
 
     circuit: CircuitSettings = CircuitSettings()
     """When a target of this provider is taken out of use for failing."""
+
+    retry_budget: RetryBudgetSettings = RetryBudgetSettings()
+    """How many retries this provider gets, from all requests together."""
 
     transport: Literal["aiohttp", "httpx"] = "aiohttp"
     """The HTTP client that carries the calls. Default aiohttp."""
@@ -228,20 +246,41 @@ class TierSettings(_Settings):
         return {"targets": cast("list[object]", given)} if isinstance(given, list) else given
 
 
+class HedgeSettings(_Settings):
+    """Whether a second attempt may race one that is slow to give its first content."""
+
+    enabled: Flag = False
+    """Default false."""
+
+    percentile: Annotated[float, Field(strict=True, ge=50, le=99.9, allow_inf_nan=False)] = 95.0
+    """How long the first attempt is waited for: what so much per cent of the target's recent ones kept. Default 95."""
+
+    max_extra: Annotated[float, Field(strict=True, gt=0, le=0.1, allow_inf_nan=False)] = 0.02
+    """Largest share of a provider's recent requests that a hedge is sent for. Default 0.02."""
+
+
 class AliasSettings(_Settings):
     """A logical model name that callers use."""
 
     tiers: Annotated[tuple[TierSettings, ...], FILLED]
     """The first is the primary, the next ones are fallbacks in order."""
 
-    on_break: Literal["FAIL"] = "FAIL"
-    """What follows when a stream breaks after its first content. Default FAIL: the caller is told, and it ends."""
+    on_break: Literal["FAIL", "RESTART", "CONTINUE"] = "FAIL"
+    """What follows when a stream breaks after its first content, unless the request says it: the caller is told, and
+    it ends (FAIL, the default), starts anew (RESTART), or another target goes on with the text so far (CONTINUE)."""
+
+    allow_prompted_continuation: Flag = False
+    """Permits CONTINUE with models that cannot be given the start of their answer (capability prefill): they are asked
+    in words to go on, and may repeat or miss something. Default false."""
 
     on_key_rejected: Literal["fail", "next_target"] = "fail"
     """When a provider rejects every key of a target: fail fast (default), or go to the next target."""
 
     on_content_filtered: Literal["fail", "next_target"] = "fail"
     """When a provider's filter blocks the call: tell the caller (default), or go to the next target."""
+
+    hedge: HedgeSettings = HedgeSettings()
+    """Second attempts for streams that are slow to start."""
 
     max_attempts: Annotated[int, Field(strict=True, ge=1, le=100)] = 3
     """Upstream calls for one request, over all targets. Default 3."""
@@ -283,6 +322,9 @@ class ServerSettings(_Settings):
 
     max_deadline_s: Seconds = 3600.0
     """The longest deadline that is honoured, in seconds. Default 3600."""
+
+    detach_s: Seconds = 60.0
+    """How long a detachable stream goes on without a reader, and is kept once it has ended, in seconds. Default 60."""
 
 
 class RoutesDocument(_Settings):
