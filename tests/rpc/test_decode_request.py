@@ -197,13 +197,13 @@ def test_violations_are_told_before_options_that_are_not_built() -> None:
 def test_options_that_are_not_built_are_refused_by_name() -> None:
     """The failure is NOT_BUILT and names each path in its message and as a violation."""
     request = simplest()
-    request.routing.CopyFrom(pb.RoutingOptions(sticky_key="u1", allow_hedge=True))
+    request.routing.CopyFrom(pb.RoutingOptions(sticky_key="u1", allow_regions=["eu"]))
     with pytest.raises(NotBuiltError) as caught:
         decode_request(request.SerializeToString())
-    assert caught.value.paths == ("routing.sticky_key", "routing.allow_hedge")
+    assert caught.value.paths == ("routing.sticky_key", "routing.allow_regions")
     failure = failure_of_not_built(caught.value)
     assert failure.reason is Reason.NOT_BUILT
-    assert failure.message == "not built yet: routing.sticky_key, routing.allow_hedge"
+    assert failure.message == "not built yet: routing.sticky_key, routing.allow_regions"
     assert [each.path for each in failure.violations] == list(caught.value.paths)
 
 
@@ -212,7 +212,7 @@ def test_a_resume_request_names_its_stream() -> None:
     raw = pb.ResumeStreamRequest(stream_id="s1", after_seq=2**63, cancel=True).SerializeToString()
     resume = decode_resume(raw)
     assert (resume.stream_id, resume.after_seq, resume.cancel) == ("s1", 2**63, True)
-    for stream_id in ("", "s" * 257):
+    for stream_id in ("", "s" * 65, "é" * 33):
         with pytest.raises(InvalidRequestError) as caught:
             decode_resume(pb.ResumeStreamRequest(stream_id=stream_id).SerializeToString())
         assert [each.path for each in caught.value.violations] == ["stream_id"]

@@ -5,6 +5,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from trunkline import v1 as pb
 from trunkline_server.chat.request import RoutingOptions
+from trunkline_server.routing.types import OnBreak
 from trunkline_server.rpc.decode_routing import decode_routing
 from trunkline_server.rpc.violations import InvalidRequestError, Violations
 
@@ -25,18 +26,51 @@ def refused(routing: pb.RoutingOptions) -> list[str]:
 
 
 def test_the_built_options_are_taken() -> None:
-    """The number of attempts, no fallback, exclusions, and on_break FAIL, which is what happens anyway."""
+    """Each as the engine knows it, durations in seconds."""
     routing = pb.RoutingOptions(
-        max_attempts=2, allow_fallback=False, exclude_targets=["openai", "a/b"], on_break=pb.ON_BREAK_FAIL
+        max_attempts=2,
+        allow_fallback=False,
+        exclude_targets=["openai", "a/b"],
+        on_break=pb.ON_BREAK_CONTINUE,
+        max_first_token=Duration(seconds=2, nanos=500_000_000),
+        max_token_gap=Duration(nanos=1),
+        allow_hedge=True,
+        detachable=True,
+        heartbeat=SECOND,
+        announce_early=True,
+        usage_every=Duration(nanos=50_000_000),
     )
-    assert decoded(routing) == (
-        RoutingOptions(max_attempts=2, allow_fallback=False, exclude_targets=frozenset({"openai", "a/b"})),
-        (),
+    options = RoutingOptions(
+        max_attempts=2,
+        allow_fallback=False,
+        exclude_targets=frozenset({"openai", "a/b"}),
+        on_break=OnBreak.CONTINUE,
+        max_first_token_s=2.5,
+        max_token_gap_s=1e-9,
+        allow_hedge=True,
+        detachable=True,
+        heartbeat_s=1.0,
+        announce_early=True,
+        usage_every_s=0.05,
     )
+    assert decoded(routing) == (options, ())
+
+
+@pytest.mark.parametrize("on_break", OnBreak, ids=lambda each: each.value)
+def test_what_follows_a_break_is_taken_by_its_name(on_break: OnBreak) -> None:
+    """FAIL that was asked for is another thing than nothing asked for: it overrides the alias."""
+    asked = pb.RoutingOptions(on_break=pb.OnBreak.Value(f"ON_BREAK_{on_break.value}"))
+    assert decoded(asked)[0].on_break is on_break
+
+
+def test_a_hedge_may_be_refused() -> None:
+    """False is told apart from unset, which leaves it to the alias."""
+    assert decoded(pb.RoutingOptions(allow_hedge=False))[0].allow_hedge is False
+    assert decoded(pb.RoutingOptions())[0].allow_hedge is None
 
 
 def test_nothing_asked_for_is_nothing_refused() -> None:
-    """Zero, false, empty and UNSPECIFIED pass for options that are not built, set or not."""
+    """Zero, false, empty and UNSPECIFIED ask for nothing, whether the option is built or not."""
     zero = Duration()
     routing = pb.RoutingOptions(
         sticky_key="",
@@ -46,7 +80,6 @@ def test_nothing_asked_for_is_nothing_refused() -> None:
         max_cost_nanousd=0,
         max_first_token=zero,
         max_token_gap=zero,
-        allow_hedge=False,
         detachable=False,
         heartbeat=zero,
         announce_early=False,
@@ -61,18 +94,9 @@ def test_nothing_asked_for_is_nothing_refused() -> None:
         (pb.RoutingOptions(fallback_models=["m"]), "fallback_models"),
         (pb.RoutingOptions(sticky_key="k"), "sticky_key"),
         (pb.RoutingOptions(criticality=pb.CRITICALITY_CRITICAL), "criticality"),
-        (pb.RoutingOptions(on_break=pb.ON_BREAK_RESTART), "on_break"),
-        (pb.RoutingOptions(on_break=pb.ON_BREAK_CONTINUE), "on_break"),
         (pb.RoutingOptions(max_cost_nanousd=1), "max_cost_nanousd"),
-        (pb.RoutingOptions(max_first_token=SECOND), "max_first_token"),
-        (pb.RoutingOptions(max_token_gap=Duration(nanos=1)), "max_token_gap"),
         (pb.RoutingOptions(require_capabilities=["vision"]), "require_capabilities"),
         (pb.RoutingOptions(allow_regions=["eu"]), "allow_regions"),
-        (pb.RoutingOptions(allow_hedge=True), "allow_hedge"),
-        (pb.RoutingOptions(detachable=True), "detachable"),
-        (pb.RoutingOptions(heartbeat=SECOND), "heartbeat"),
-        (pb.RoutingOptions(announce_early=True), "announce_early"),
-        (pb.RoutingOptions(usage_every=SECOND), "usage_every"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -83,7 +107,19 @@ def test_an_option_that_is_not_built_is_named_when_it_asks(routing: pb.RoutingOp
 
 def test_every_option_of_the_contract_is_either_built_or_refused() -> None:
     """An option that is added to the contract cannot be ignored in silence."""
-    built = {"max_attempts", "allow_fallback", "exclude_targets"}
+    built = {
+        "max_attempts",
+        "allow_fallback",
+        "exclude_targets",
+        "on_break",
+        "max_first_token",
+        "max_token_gap",
+        "allow_hedge",
+        "detachable",
+        "heartbeat",
+        "announce_early",
+        "usage_every",
+    }
     everything = pb.RoutingOptions(
         fallback_models=["m"],
         sticky_key="k",
@@ -110,6 +146,7 @@ def test_every_option_of_the_contract_is_either_built_or_refused() -> None:
         (pb.RoutingOptions(max_attempts=-1), "routing.max_attempts"),
         (pb.RoutingOptions(max_cost_nanousd=-1), "routing.max_cost_nanousd"),
         (pb.RoutingOptions(max_first_token=Duration(seconds=-1)), "routing.max_first_token"),
+        (pb.RoutingOptions(max_token_gap=Duration(nanos=10**9)), "routing.max_token_gap"),
         (pb.RoutingOptions(heartbeat=Duration(nanos=-1)), "routing.heartbeat"),
         (pb.RoutingOptions(usage_every=Duration(seconds=2**62)), "routing.usage_every"),
         (pb.RoutingOptions(exclude_targets=["a", ""]), "routing.exclude_targets[1]"),

@@ -21,7 +21,7 @@ from trunkline_server.rpc.violations import InvalidRequestError, NotBuiltError, 
 
 MAX_MODEL_BYTES = 256
 MAX_REQUEST_ID_BYTES = 128
-MAX_STREAM_ID_BYTES = 256
+MAX_STREAM_ID_BYTES = 64
 
 _IDS = random.Random(secrets.token_bytes(32))  # noqa: S311  an id is unique, not secret; no call to the system each time
 _NO_SAMPLING = Sampling()

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from google.protobuf.duration_pb2 import Duration
+
 from trunkline import v1 as pb
 from trunkline_server.chat.request import RoutingOptions
+from trunkline_server.routing.types import OnBreak
 from trunkline_server.rpc.violations import Violations
 
 MAX_STICKY_KEY_BYTES = 256
@@ -19,6 +22,8 @@ _NANOS = 1_000_000_000
 _MAX_DURATION_S = 315_576_000_000
 
 _DURATIONS = ("max_first_token", "max_token_gap", "heartbeat", "usage_every")
+_ON_BREAK = {pb.OnBreak.Value(f"ON_BREAK_{each.value}"): each for each in OnBreak}
+"""UNSPECIFIED asks for nothing."""
 _LISTS = ("fallback_models", "require_capabilities", "allow_regions", "exclude_targets")
 
 
@@ -32,6 +37,14 @@ def decode_routing(routing: pb.RoutingOptions, found: Violations) -> tuple[Routi
         max_attempts=max_attempts or None,
         allow_fallback=routing.allow_fallback if routing.HasField("allow_fallback") else True,
         exclude_targets=frozenset(routing.exclude_targets),
+        on_break=_ON_BREAK.get(routing.on_break),
+        max_first_token_s=_seconds(routing.max_first_token),
+        max_token_gap_s=_seconds(routing.max_token_gap),
+        allow_hedge=routing.allow_hedge if routing.HasField("allow_hedge") else None,
+        detachable=routing.detachable,
+        heartbeat_s=_seconds(routing.heartbeat),
+        announce_early=routing.announce_early,
+        usage_every_s=_seconds(routing.usage_every),
     )
     return options, tuple(f"routing.{name}" for name in _asks_unbuilt(routing))
 
@@ -42,25 +55,16 @@ def _asks_unbuilt(routing: pb.RoutingOptions) -> Iterator[str]:
         "fallback_models": bool(routing.fallback_models),
         "sticky_key": bool(routing.sticky_key),
         "criticality": routing.criticality != pb.CRITICALITY_UNSPECIFIED,
-        "on_break": routing.on_break not in {pb.ON_BREAK_UNSPECIFIED, pb.ON_BREAK_FAIL},
         "max_cost_nanousd": bool(routing.max_cost_nanousd),
-        "max_first_token": _asks_time(routing, "max_first_token"),
-        "max_token_gap": _asks_time(routing, "max_token_gap"),
         "require_capabilities": bool(routing.require_capabilities),
         "allow_regions": bool(routing.allow_regions),
-        "allow_hedge": routing.allow_hedge,
-        "detachable": routing.detachable,
-        "heartbeat": _asks_time(routing, "heartbeat"),
-        "announce_early": routing.announce_early,
-        "usage_every": _asks_time(routing, "usage_every"),
     }
     return (name for name, asked in asks.items() if asked)
 
 
-def _asks_time(routing: pb.RoutingOptions, name: str) -> bool:
-    """Return whether a duration other than 0 is set; reading it does not set it."""
-    duration = getattr(routing, name)
-    return bool(duration.seconds or duration.nanos)
+def _seconds(duration: Duration) -> float | None:
+    """Return a time in seconds; None where it is 0 or unset, which asks for nothing."""
+    return duration.seconds + duration.nanos / _NANOS or None
 
 
 def _check(routing: pb.RoutingOptions, found: Violations) -> None:
