@@ -22,6 +22,8 @@ from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.frames import (
     AttemptStartedFrame,
     AttemptSummary,
+    CallFailedError,
+    CallFailure,
     CompletedCall,
     ContentFrame,
     DeltaKind,
@@ -37,7 +39,7 @@ from trunkline_server.engine.frames import (
     StreamOutcome,
 )
 from trunkline_server.routing.events import Why
-from trunkline_server.routing.types import Caller, TargetId
+from trunkline_server.routing.types import Caller, Reason, TargetId
 from trunkline_server.rpc.auth import OPEN_TABLE, CallerTable
 from trunkline_server.rpc.server import GrpcServer, ServerOptions, public_server
 
@@ -52,6 +54,8 @@ class FakeEngine:
 
     on_complete: Callable[[ChatRequest, CallScope], Awaitable[CompletedCall]] | None = None
     on_stream: Callable[[ChatRequest, CallScope], AsyncGenerator[Frame, None]] | None = None
+    on_resume: Callable[[str, int, CallScope], AsyncGenerator[Frame, None]] | None = None
+    on_cancel: Callable[[str, CallScope], Awaitable[None]] | None = None
     on_explain: Callable[[ChatRequest, CallScope], Explanation] | None = None
     violations: list[FieldViolation] = field(default_factory=list)
     scopes: list[CallScope] = field(default_factory=list)
@@ -74,12 +78,37 @@ class FakeEngine:
         self.began.set()
         task = asyncio.current_task()
         source = whole_stream() if self.on_stream is None else self.on_stream(request, scope)
+        seq = 0
         try:
             async for frame in source:
+                seq += 1
+                frame.seq = seq
                 yield frame
         finally:
             self.closed_in_own_task = asyncio.current_task() is task
             self.closed.set()
+
+    def resume(self, stream_id: str, after_seq: int, scope: CallScope) -> AsyncGenerator[Frame, None]:
+        self.scopes.append(scope)
+        if self.on_resume is None:
+            raise CallFailedError(CallFailure(Reason.STREAM_NOT_FOUND, "no such stream"))
+        return self._resumed(self.on_resume(stream_id, after_seq, scope), after_seq)
+
+    async def _resumed(self, source: AsyncGenerator[Frame, None], seq: int) -> AsyncGenerator[Frame, None]:
+        self.began.set()
+        try:
+            async for frame in source:
+                seq += 1
+                frame.seq = seq
+                yield frame
+        finally:
+            self.closed.set()
+
+    async def cancel_stream(self, stream_id: str, scope: CallScope) -> None:
+        self.scopes.append(scope)
+        if self.on_cancel is None:
+            raise CallFailedError(CallFailure(Reason.STREAM_NOT_FOUND, "no such stream"))
+        await self.on_cancel(stream_id, scope)
 
     def explain(self, request: ChatRequest, scope: CallScope) -> Explanation:
         self.scopes.append(scope)
@@ -103,7 +132,7 @@ def completed(request: ChatRequest) -> CompletedCall:
 def opening() -> tuple[Frame, ...]:
     """Return the frames before the first content."""
     return (
-        StartedFrame("r-1", "", ROUTE, 1.0, 0.25, ()),
+        StartedFrame("r-1", "0-f00d", ROUTE, 1.0, 0.25, ()),
         AttemptStartedFrame(1, SERVED_BY, Why.FIRST, 0.25),
     )
 

@@ -68,15 +68,6 @@ async def test_explain_and_list_models_answer() -> None:
     assert [model.name for model in listed.models] == ["default"]
 
 
-async def test_resume_is_not_built() -> None:
-    """ResumeStream is refused by name."""
-    async with serving() as served:
-        frames, error = await read_all(served.stub.ResumeStream(pb.ResumeStreamRequest(stream_id="x")))
-    assert not frames
-    assert error is not None
-    assert (told(error).code, told(error).reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
-
-
 async def test_an_unknown_method_is_unimplemented() -> None:
     """A method that the service does not have is refused by grpc itself."""
     async with serving() as served:
@@ -241,7 +232,7 @@ async def test_a_defect_after_the_end_does_not_contradict_it() -> None:
 
 @pytest.mark.parametrize("method", ["Complete", "StreamComplete", "Explain", "ListModels", "ResumeStream"])
 async def test_bytes_that_are_no_message_are_the_callers_fault(method: str) -> None:
-    """Malformed bytes are INVALID_ARGUMENT, BAD_REQUEST without a path, for every RPC that reads its message."""
+    """Malformed bytes are INVALID_ARGUMENT, BAD_REQUEST without a path, for every RPC."""
     async with serving() as served:
         path = f"/trunkline.v1.CompletionService/{method}"
         if method in {"StreamComplete", "ResumeStream"}:
@@ -251,9 +242,6 @@ async def test_bytes_that_are_no_message_are_the_callers_fault(method: str) -> N
         else:
             failure = await failure_of(served.channel.unary_unary(path)(b"\xff\xff\xff"))
         assert (await served.stub.Complete(chat())).request_id == "r-1"
-    if method == "ResumeStream":
-        assert failure.reason == "NOT_BUILT"
-        return
     assert (failure.code, failure.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_REQUEST")
     assert failure.violations == []
 

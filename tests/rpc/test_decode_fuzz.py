@@ -47,9 +47,9 @@ def decode_or_refuse(raw: bytes) -> None:
     try:
         decode_request(raw)
     except InvalidRequestError as error:
-        status_of(failure_of_invalid(error), committed=False)
+        status_of(failure_of_invalid(error))
     except NotBuiltError as error:
-        status_of(failure_of_not_built(error), committed=False)
+        status_of(failure_of_not_built(error))
 
 
 @st.composite

@@ -12,20 +12,25 @@ from trunkline_server.engine.frames import (
     AttemptSummary,
     CallFailure,
     ContentFrame,
+    ContinuationMethod,
     DeltaKind,
     DrainingFrame,
     EndFrame,
     Frame,
+    HeartbeatFrame,
     NextStep,
+    ResetFrame,
     RouteInfo,
+    Seam,
     ServedBy,
     Skipped,
     StartedFrame,
     StreamOutcome,
+    UsageFrame,
 )
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.types import Reason, TargetId
+from trunkline_server.routing.types import OnBreak, Reason, TargetId
 from trunkline_server.rpc.encode import encode_frame
 from trunkline_server.rpc.status import status_of
 
@@ -43,7 +48,10 @@ SUMMARY = AttemptSummary(1, SERVED, Why.FAILOVER, 0.25, 1.5, 2.0, STALLED, Usage
 
 
 def parsed(frame: Frame, seq: int = 1) -> pb.StreamFrame:
-    return pb.StreamFrame.FromString(encode_frame(frame, seq))
+    frame.seq = seq
+    encoded = pb.StreamFrame.FromString(encode_frame(frame))
+    assert encoded.seq == seq
+    return encoded
 
 
 def content(kind: DeltaKind, text: str, **more: object) -> pb.Delta:
@@ -125,8 +133,9 @@ def test_a_broken_attempt_is_told_with_the_row_of_its_class() -> None:
             ("c2",),
             Usage(3, None, source=UsageSource.ESTIMATED),
             NextStep.GIVING_UP,
-            "",
-            "FAIL",
+            OnBreak.CONTINUE,
+            OnBreak.FAIL,
+            "é" * 1000,
         )
     )
     assert frame.attempt == 1
@@ -145,7 +154,57 @@ def test_a_broken_attempt_is_told_with_the_row_of_its_class() -> None:
     assert failed.usage.input_tokens == 3
     assert not failed.usage.HasField("output_tokens")
     assert failed.next == pb.AttemptFailed.NEXT_GIVING_UP
-    assert (failed.on_break_asked, failed.on_break_applied) == (pb.ON_BREAK_UNSPECIFIED, pb.ON_BREAK_FAIL)
+    assert (failed.on_break_asked, failed.on_break_applied) == (pb.ON_BREAK_CONTINUE, pb.ON_BREAK_FAIL)
+    assert failed.degraded_because == "é" * 126 + "..."
+
+
+def test_a_stream_that_is_announced_early_names_no_target_yet() -> None:
+    """At admission there is neither a target nor a time in the queue; zero seconds is another thing."""
+    started = parsed(StartedFrame("r1", "s1", replace(ROUTE, served_by=None), 1.0, None, ())).started
+    assert not started.HasField("queued")
+    assert not started.route.HasField("served_by")
+    assert parsed(StartedFrame("r1", "s1", ROUTE, 1.0, 0.0, ())).started.HasField("queued")
+
+
+@pytest.mark.parametrize("why", Why, ids=lambda why: why.value)
+def test_every_why_has_its_name_on_the_wire(why: Why) -> None:
+    """Hedges, continuations and restarts among them."""
+    told = parsed(AttemptStartedFrame(2, SERVED, why, 0.0)).attempt_started.why
+    assert pb.AttemptSummary.Why.Name(told) == f"WHY_{why.value}"
+
+
+@pytest.mark.parametrize("method", ContinuationMethod, ids=lambda method: method.value)
+def test_a_continuation_shows_its_seam(method: ContinuationMethod) -> None:
+    """How, after which frame, and what was cut; an attempt from the beginning has none."""
+    frame = parsed(AttemptStartedFrame(2, SERVED, Why.CONTINUATION, 0.0, Seam(method, 17, 2**33)))
+    seam = frame.attempt_started.continuation
+    assert pb.Continuation.Method.Name(seam.method) == f"METHOD_{method.value}"
+    assert (seam.after_seq, seam.overlap_bytes) == (2**33, 17)
+    assert not parsed(AttemptStartedFrame(2, SERVED, Why.RESTART, 0.0)).attempt_started.HasField("continuation")
+
+
+@pytest.mark.parametrize("keep_through_seq", [0, 2**33])
+def test_a_reset_says_what_stays(keep_through_seq: int) -> None:
+    """Nothing is a number too."""
+    frame = parsed(ResetFrame(keep_through_seq))
+    assert (frame.WhichOneof("frame"), frame.reset.keep_through_seq) == ("reset", keep_through_seq)
+
+
+def test_usage_so_far_is_told_for_the_attempt_and_in_all() -> None:
+    """What is not known stays unset in both."""
+    frame = parsed(UsageFrame(2, Usage(output_tokens=3), Usage(5, 9)))
+    assert frame.attempt == 2
+    assert (frame.usage.attempt.output_tokens, frame.usage.attempt.HasField("input_tokens")) == (3, False)
+    assert (frame.usage.total.input_tokens, frame.usage.total.output_tokens) == (5, 9)
+
+
+def test_a_heartbeat_tells_the_place_in_the_queue_and_the_wait() -> None:
+    """Who waits in none has no place."""
+    beat = parsed(HeartbeatFrame(3, 1.5)).heartbeat
+    assert (beat.queue_position, beat.waited.ToMilliseconds()) == (3, 1500)
+    frame = parsed(HeartbeatFrame(None, 0.0))
+    assert (frame.WhichOneof("frame"), frame.attempt) == ("heartbeat", 0)
+    assert not frame.heartbeat.HasField("queue_position")
 
 
 def test_a_draining_frame_tells_the_time_that_is_left() -> None:
@@ -178,7 +237,7 @@ def test_a_failed_stream_ends_with_the_error_of_its_status(reason: Reason) -> No
     """The code and the reason of the last frame are those of the RPC, whatever the failure."""
     failure = CallFailure(reason, "what happened", FailureClass.STALLED, 2.5, failure=STALLED)
     error = end(failure, StreamOutcome.FAILED, FinishReason.BROKEN).error
-    status = status_of(failure, committed=True)
+    status = status_of(failure)
     assert error.code == status.code.value[0]
     assert error.reason.encode() in status.details
     assert error.failure_class == pb.FAILURE_CLASS_STALLED

@@ -14,18 +14,19 @@ from tests.rpc.conftest import (
     failure_of,
     kinds,
     opening,
-    read_all,
     read_until_failure,
     serving,
     text,
     told,
+    until,
     whole_end,
 )
 
 from trunkline import v1 as pb
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.api import CallScope
-from trunkline_server.engine.frames import CompletedCall, Frame
+from trunkline_server.engine.frames import CompletedCall, DrainingFrame, Frame
+from trunkline_server.rpc.drain import Drain
 
 
 class Gate:
@@ -38,9 +39,15 @@ class Gate:
         await self.open.wait()
         return completed(request)
 
-    async def stream(self, _request: ChatRequest, _scope: CallScope) -> AsyncGenerator[Frame, None]:
+    async def stream(self, _request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
+        """Tell that the server goes down, and then be as slow as the test wants."""
+        told = asyncio.Event()
+        scope.on_draining(told.set)
         for frame in (*opening(), text("hi")):
             yield frame
+        await told.wait()
+        if scope.drain_ends_at is not None:
+            yield DrainingFrame(scope.drain_ends_at - asyncio.get_running_loop().time())
         await self.open.wait()
         yield whole_end()
 
@@ -165,24 +172,42 @@ async def test_stopping_at_once_ends_a_drain_that_was_cancelled() -> None:
     assert line["cancelled_by"] == "drain"
 
 
-async def test_a_stream_that_starts_to_speak_while_draining_is_told_after_its_first_frame() -> None:
-    """No frame comes before `started`: a stream without one is told as soon as it has begun."""
-    gate = asyncio.Event()
-
-    async def silent_first(_request: ChatRequest, _scope: CallScope) -> AsyncGenerator[Frame, None]:
-        await gate.wait()
-        for frame in (*opening(), text("hi"), whole_end()):
-            yield frame
-
-    async with serving(FakeEngine(on_stream=silent_first)) as served:
-        reading = asyncio.create_task(read_all(served.stub.StreamComplete(chat())))
-        await served.engine.began.wait()
+async def test_the_engine_is_told_when_the_drain_cuts() -> None:
+    """Every call that runs learns the end of the grace in event-loop time, whether it has frames or not."""
+    gate = Gate()
+    async with serving(gate.engine()) as served:
+        unary = asyncio.ensure_future(served.stub.Complete(chat()))
+        stream = served.stub.StreamComplete(chat())
+        await stream.read()
+        await until(lambda: served.server.in_flight == 2)
+        now = asyncio.get_running_loop().time()
         drain = asyncio.create_task(served.server.drain(20))
-        await asyncio.sleep(0)
-        refused = await failure_of(served.stub.Complete(chat()))
-        gate.set()
-        frames, error = await reading
+        await until(lambda: all(scope.drain_ends_at is not None for scope in served.engine.scopes))
+        gate.open.set()
+        await unary
+        while await stream.read() is not aio.EOF:
+            pass
         await drain
-    assert refused.reason == "SERVER_DRAINING"
-    assert error is None
-    assert kinds(frames) == ["started", "draining", "attempt_started", "deltas", "end"]
+    assert len(served.engine.scopes) == 2
+    for scope in served.engine.scopes:
+        assert scope.drain_ends_at is not None
+        assert now + 20 <= scope.drain_ends_at <= now + 25
+
+
+async def test_a_call_that_was_let_in_just_before_the_drain_is_told_too() -> None:
+    """Between the check at the door and the message a drain may begin; the call that slips through knows of it."""
+
+    class Slipped:
+        told: float | None = None
+
+        def tell_draining(self, ends_at: float) -> None:
+            self.told = ends_at
+
+        def cut(self, *, at_once: bool) -> None:
+            raise AssertionError(at_once)
+
+    drain, call = Drain(), Slipped()
+    drain.begin(20)
+    drain.enter(call)
+    assert call.told is not None
+    assert call.told > asyncio.get_running_loop().time() + 10

@@ -41,8 +41,8 @@ def details(status: RpcStatus) -> dict[str, Any]:
     return found
 
 
-def told(failure: CallFailure, *, committed: bool = False) -> dict[str, Any]:
-    return details(status_of(failure, committed=committed))
+def told(failure: CallFailure) -> dict[str, Any]:
+    return details(status_of(failure))
 
 
 def test_every_reason_has_its_status() -> None:
@@ -68,6 +68,10 @@ def test_every_reason_has_its_status() -> None:
         Reason.CANCELLED: code.CANCELLED,
         Reason.STREAM_BROKEN: code.ABORTED,
         Reason.SLOW_READER: code.ABORTED,
+        Reason.STREAM_NOT_FOUND: code.NOT_FOUND,
+        Reason.STREAM_NOT_DETACHABLE: code.FAILED_PRECONDITION,
+        Reason.STREAM_TOO_OLD: code.OUT_OF_RANGE,
+        Reason.STREAM_TAKEN_OVER: code.ABORTED,
         Reason.NOT_BUILT: code.UNIMPLEMENTED,
         Reason.INTERNAL: code.INTERNAL,
     } == STATUS_OF_REASON
@@ -75,27 +79,28 @@ def test_every_reason_has_its_status() -> None:
 
 
 @pytest.mark.parametrize("reason", Reason, ids=lambda reason: reason.value)
-@pytest.mark.parametrize("committed", [False, True])
-def test_every_error_names_its_reason_and_the_domain(reason: Reason, *, committed: bool) -> None:
+def test_every_error_names_its_reason_and_the_domain(reason: Reason) -> None:
     """ErrorInfo stands on every error; RetryInfo wherever there was no room."""
-    status = status_of(CallFailure(reason, "what happened"), committed=committed)
+    status = status_of(CallFailure(reason, "what happened"))
     found = details(status)
     assert found["ErrorInfo"].domain == "trunkline"
-    assert STATUS_OF_REASON[Reason(found["ErrorInfo"].reason)] is status.code
+    assert found["ErrorInfo"].reason == reason.value
+    assert status.code is STATUS_OF_REASON[reason]
     assert ("RetryInfo" in found) == (
         status.code is grpc.StatusCode.RESOURCE_EXHAUSTED or reason is Reason.SERVER_DRAINING
     )
 
 
 @pytest.mark.parametrize("failure_class", FailureClass, ids=lambda each: each.value)
-def test_after_content_a_providers_failure_is_a_broken_stream(failure_class: FailureClass) -> None:
-    """Deadline, cancellation and our own refusals keep their status; every other class is ABORTED, STREAM_BROKEN."""
-    reason = reason_of(failure_class)
-    failure = CallFailure(reason, "m", failure_class)
-    ours = failure_class in {FailureClass.DEADLINE, FailureClass.CANCELLED, FailureClass.SATURATED}
-    assert told(failure, committed=True)["ErrorInfo"].reason == (reason if ours else Reason.STREAM_BROKEN).value
-    assert told(failure, committed=False)["ErrorInfo"].reason == reason.value
-    assert pb.FailureClass.Name(told(failure)["RouteFailure"].failure_class) == f"FAILURE_CLASS_{failure_class.value}"
+@pytest.mark.parametrize("reason", [None, Reason.STREAM_BROKEN], ids=["before content", "after content"])
+def test_the_reason_is_the_engines_and_the_class_stands_beside_it(
+    failure_class: FailureClass, reason: Reason | None
+) -> None:
+    """Nothing is translated: whether content was sent is what the engine's reason says already."""
+    failure = CallFailure(reason or reason_of(failure_class), "m", failure_class)
+    found = told(failure)
+    assert found["ErrorInfo"].reason == failure.reason.value
+    assert pb.FailureClass.Name(found["RouteFailure"].failure_class) == f"FAILURE_CLASS_{failure_class.value}"
 
 
 @pytest.mark.parametrize(
@@ -117,7 +122,7 @@ def test_after_content_a_providers_failure_is_a_broken_stream(failure_class: Fai
 )
 def test_the_callers_library_is_told_whether_it_may_retry(failure: CallFailure, pushback: str | None) -> None:
     """The time to stay away for refusals of ours, nothing while draining, never again for all else."""
-    status = status_of(failure, committed=False)
+    status = status_of(failure)
     assert status.pushback_ms == pushback
     names = [name for name, _ in status.trailing_metadata()]
     assert names == ["grpc-status-details-bin"] + ["grpc-retry-pushback-ms"] * (pushback is not None)
@@ -155,7 +160,7 @@ def test_upstream_words_stand_in_the_route_failure_only() -> None:
     )
     found = told(failure)
     assert found["RouteFailure"].attempts[0].error.message == "the provider failed: kaboom in cell 7"
-    assert "kaboom" not in status_of(failure, committed=False).message
+    assert "kaboom" not in status_of(failure).message
     assert not any("kaboom" in str(detail) for name, detail in found.items() if name != "RouteFailure")
 
 
@@ -165,9 +170,7 @@ def test_upstream_words_stand_in_the_route_failure_only() -> None:
 def test_words_that_may_name_accounts_are_never_passed_on(failure_class: FailureClass) -> None:
     """Not even when an adapter kept them."""
     named = Failure(failure_class, "refused", upstream_text="organisation org-secret")
-    status = status_of(
-        CallFailure(reason_of(failure_class), "m", failure_class, attempts=(attempt(1, named),)), committed=False
-    )
+    status = status_of(CallFailure(reason_of(failure_class), "m", failure_class, attempts=(attempt(1, named),)))
     assert b"org-secret" not in status.details
 
 
@@ -199,4 +202,18 @@ def test_metadata_is_carried() -> None:
 
 def test_an_error_without_a_message_says_its_reason() -> None:
     """Nobody gets an empty status."""
-    assert status_of(CallFailure(Reason.INTERNAL, ""), committed=False).message == "INTERNAL"
+    assert status_of(CallFailure(Reason.INTERNAL, "")).message == "INTERNAL"
+
+
+def test_attempts_that_were_not_made_are_told_with_their_reasons() -> None:
+    """In one entry of ErrorInfo, before the engine's own, cut between characters; none, no entry."""
+    not_made = ("retry of openai/gpt: the budget is used up", "one/b: its circuit is open")
+    found = told(CallFailure(Reason.UPSTREAM_EXHAUSTED, "m", not_made=not_made, metadata={"a": "b"}))
+    assert found["ErrorInfo"].metadata == {"not_made": "; ".join(not_made), "a": "b"}
+    assert "not_made" not in told(CallFailure(Reason.UPSTREAM_EXHAUSTED, "m"))["ErrorInfo"].metadata
+    crowd = {f"key{index}": "x" * 250 for index in range(9)} | {"not_made": "not ours"}
+    metadata = told(CallFailure(Reason.UPSTREAM_EXHAUSTED, "m", not_made=("ä漢" * 100,), metadata=crowd))[
+        "ErrorInfo"
+    ].metadata
+    assert metadata["not_made"] == "ä漢" * 59 + "ä..."
+    assert int(metadata["omitted"]) == 11 - len(metadata)

@@ -45,7 +45,7 @@ class Refuser(grpc.GenericRpcHandler):
 @pytest.mark.parametrize("failure", [FULLEST, CallFailure(Reason.QUEUE_FULL, "full", retry_after_s=0.5)])
 async def test_a_status_arrives_whole(failure: CallFailure) -> None:
     """Message, details and pushback come through grpc as they were made."""
-    status = status_of(failure, committed=False)
+    status = status_of(failure)
     server = aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((Refuser(status),))
     port = server.add_insecure_port("127.0.0.1:0")

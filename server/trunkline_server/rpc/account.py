@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trunkline_server.chat.answer import FinishReason
-from trunkline_server.engine.frames import AttemptSummary, CallFailure, CompletedCall, RouteInfo, StreamOutcome
+from trunkline_server.engine.frames import (
+    AttemptSummary,
+    CallFailure,
+    CompletedCall,
+    EndFrame,
+    RouteInfo,
+    StartedFrame,
+    StreamOutcome,
+)
+from trunkline_server.rpc.cancellation import Cause
+from trunkline_server.rpc.delivered import Delivered
 from trunkline_server.rpc.writer import StreamWriter
-from trunkline_server.telemetry.canonical import RpcRecord
+from trunkline_server.telemetry.canonical import DETACHED, RpcRecord, bounded
 
 _REFUSED = "REFUSED"
 _WHOLE = frozenset({FinishReason.STOP, FinishReason.TOOL_CALLS})
+_READER_LOST = frozenset({Cause.CALLER.value, Cause.SLOW_READER.value})
+_DETACHABLE = "routing.detachable"
+"""The field that a warning names with which the engine declines to keep a stream."""
 
 
 def note_completed(record: RpcRecord, done: CompletedCall) -> None:
@@ -23,10 +36,13 @@ def note_completed(record: RpcRecord, done: CompletedCall) -> None:
     record.outcome = (StreamOutcome.COMPLETE if whole else StreamOutcome.INCOMPLETE).value
 
 
-def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float) -> None:
-    """Take in what a stream wrote, whether or not it came to its end; `began_at` in event-loop time."""
+def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, detachable: bool) -> None:
+    """Take in what a stream wrote, whether or not it came to its end; `began_at` in event-loop time.
+
+    `detachable`: whether the stream was to go on without its reader.
+    """
     delivered = writer.delivered
-    record.frames = writer.seq
+    record.frames = writer.frames
     record.bytes_out = writer.bytes_out
     if writer.first_frame_at is not None:
         record.first_frame_s = round(writer.first_frame_at - began_at, 6)
@@ -34,14 +50,18 @@ def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float) -> Non
         record.queued_s = delivered.started.queued_s
         _note_route(record, delivered.started.route)
     if delivered.attempt is not None:
-        record.attempts = delivered.attempt.attempt
-        record.served_by = str(delivered.attempt.served_by.target)
-        record.key_id = delivered.attempt.served_by.key_id
+        _note_visible(record, delivered)
+    if delivered.last_break is not None:
+        record.breaks = delivered.breaks
+        record.on_break = delivered.last_break.on_break_applied.value
     if delivered.end is not None:
-        if delivered.end.attempts:
-            _note_attempts(record, delivered.end.attempts)
-        record.outcome = delivered.end.outcome.value
-    elif delivered.started is not None and record.outcome == _REFUSED:
+        _note_end(record, delivered.end)
+        return
+    if detachable and writer.frames and record.cancelled_by in _READER_LOST and not _declined(delivered.started):
+        record.outcome = DETACHED
+        if delivered.started is not None:
+            record.stream_id = delivered.started.stream_id
+    elif delivered.attempt is not None and record.outcome == _REFUSED:
         # A reader that stalled did not get its end, but something was asked upstream for it.
         record.outcome = StreamOutcome.FAILED.value
 
@@ -51,7 +71,38 @@ def note_failure(record: RpcRecord, failure: CallFailure) -> None:
     record.reason = failure.reason.value
     if failure.attempts:
         _note_attempts(record, failure.attempts)
-    record.outcome = StreamOutcome.FAILED.value if record.attempts else _REFUSED
+    if failure.not_made:
+        record.not_made = bounded(failure.not_made)
+    if failure.stream_goes_on:
+        record.outcome = DETACHED
+    else:
+        record.outcome = StreamOutcome.FAILED.value if record.attempts else _REFUSED
+
+
+def _note_visible(record: RpcRecord, delivered: Delivered) -> None:
+    """Take in the latest attempt that a stream showed."""
+    attempt = delivered.attempt
+    if attempt is None:
+        return
+    record.attempts = max(record.attempts, attempt.attempt)
+    record.served_by = str(attempt.served_by.target)
+    record.key_id = attempt.served_by.key_id
+    if record.queued_s is None:
+        record.queued_s = attempt.queued_s
+
+
+def _note_end(record: RpcRecord, end: EndFrame) -> None:
+    """Take in how a stream ended."""
+    _note_route(record, end.route)
+    if end.attempts:
+        _note_attempts(record, end.attempts)
+    refused = end.outcome is StreamOutcome.FAILED and not record.attempts
+    record.outcome = _REFUSED if refused else end.outcome.value
+
+
+def _declined(started: StartedFrame | None) -> bool:
+    """Return whether a stream that was to be kept was not."""
+    return started is not None and any(warning.field == _DETACHABLE for warning in started.warnings)
 
 
 def _note_route(record: RpcRecord, route: RouteInfo) -> None:
@@ -60,9 +111,12 @@ def _note_route(record: RpcRecord, route: RouteInfo) -> None:
     if route.served_by is not None:
         record.served_by = str(route.served_by.target)
         record.key_id = route.served_by.key_id
+    if route.not_made:
+        record.not_made = bounded(route.not_made)
 
 
 def _note_attempts(record: RpcRecord, attempts: Iterable[AttemptSummary]) -> None:
     told = tuple(attempts)
     record.attempts = len(told)
     record.failed_attempts = [attempt.failure.failure_class.value for attempt in told if attempt.failure is not None]
+    record.whys = [attempt.why.value for attempt in told] if len(told) > 1 else []

@@ -33,6 +33,11 @@ from trunkline_server.telemetry.canonical import RpcRecord, emit
 from trunkline_server.telemetry.logs import Log
 from trunkline_server.telemetry.stack import stack_of
 
+MAX_PREVIOUS_ATTEMPTS = 1000
+"""More than this nobody has made."""
+_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
+_MAX_DIGITS = 9
+
 
 @dataclass(frozen=True, slots=True)
 class UnaryMethod:
@@ -48,6 +53,8 @@ class StreamMethod:
 
     path: str
     open: Callable[[bytes, Work], AsyncGenerator[Frame, None]]
+    may_be_empty: bool = False
+    """Whether it may end well without any frame; one that has frames always ends with an `end`."""
 
 
 Method = UnaryMethod | StreamMethod
@@ -79,7 +86,7 @@ class Boundary:
             raise
         finally:
             if call.writer is not None:
-                await call.writer.close()
+                call.writer.close()
             self._drain.leave(call)
             self._tell(call)
 
@@ -104,13 +111,13 @@ class Boundary:
         now = self._loop.time()
         left_s = time_left_s(context)
         work = Work(
-            scope=CallScope(caller, None if left_s is None else now + left_s),
+            scope=CallScope(caller, None if left_s is None else now + left_s, previous_attempts_of(context)),
             record=RpcRecord(method.path, caller=caller.id, bytes_in=len(raw)),
             began_at=now,
         )
         cancellation = Cancellation(_current_task())
         if isinstance(method, StreamMethod):
-            writer = StreamWriter(context, cancellation, self._drain, self._write_timeout_s())
+            writer = StreamWriter(context, cancellation, self._write_timeout_s())
             return Call(context, cancellation, work, writer)
         return Call(context, cancellation, work, None)
 
@@ -150,17 +157,14 @@ class Boundary:
             response = await method.answer(raw, call.work)
             call.record.bytes_out = len(response)
             return response
-        await self._pump(method.open(raw, call.work), call.stream_writer)
-        return b""
-
-    @staticmethod
-    async def _pump(frames: AsyncGenerator[Frame, None], writer: StreamWriter) -> None:
-        """Write the engine's frames in this very task, and close the engine's generator in it too."""
-        async with aclosing(frames):
+        writer = call.stream_writer
+        # The engine's frames are written in this very task, and its generator is closed in it too.
+        async with aclosing(method.open(raw, call.work)) as frames:
             async for frame in frames:
                 await writer.write(frame)
-        if writer.delivered.end is None:
+        if writer.delivered.end is None and not (method.may_be_empty and writer.frames == 0):
             raise EndMissingError
+        return b""
 
     def _failure_of_cancelled(self, error: asyncio.CancelledError, call: Call) -> CallFailure | None:
         """Return what to tell the caller of a cancelled call; None if grpc cancelled it, and nobody listens."""
@@ -204,7 +208,7 @@ class Boundary:
     def _tell(self, call: Call) -> None:
         """Write the line of a call that has ended."""
         if call.writer is not None:
-            account.note_stream(call.record, call.writer, call.work.began_at)
+            account.note_stream(call.record, call.writer, call.work.began_at, detachable=call.work.detachable)
         call.record.peer = peer_of(call.context)
         emit(self._log, call.record, self._loop.time() - call.work.began_at)
 
@@ -213,6 +217,16 @@ def peer_of(context: Context) -> str:
     """Return the address and port of the other end."""
     kind, _, address = context.peer().partition(":")
     return unquote(address) if kind == "ipv6" else address
+
+
+def previous_attempts_of(context: Context) -> int:
+    """Return how often the caller's library says that it has sent this RPC before; what is no number counts as 0."""
+    for key, value in context.invocation_metadata() or ():
+        if key == _PREVIOUS_ATTEMPTS:
+            if not (isinstance(value, str) and value.isascii() and value.isdecimal()):
+                return 0
+            return MAX_PREVIOUS_ATTEMPTS if len(value) > _MAX_DIGITS else min(int(value), MAX_PREVIOUS_ATTEMPTS)
+    return 0
 
 
 def _current_task() -> asyncio.Task[object]:

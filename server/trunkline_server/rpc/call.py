@@ -15,7 +15,7 @@ from trunkline_server.rpc import account
 from trunkline_server.rpc.cancellation import Cancellation, Cause, time_left_s
 from trunkline_server.rpc.status import status_of
 from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
-from trunkline_server.telemetry.canonical import RpcRecord
+from trunkline_server.telemetry.canonical import CANCELLED, RpcRecord
 
 Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
 
@@ -31,6 +31,8 @@ class Work:
     record: RpcRecord
     began_at: float
     """Event-loop time at which the call came."""
+    detachable: bool = False
+    """Whether the stream goes on without its reader, if the engine can keep it."""
 
 
 class Call:
@@ -51,10 +53,10 @@ class Call:
             raise RuntimeError("a call with one answer has no stream")
         return self.writer
 
-    def tell_draining(self) -> None:
-        """Let the reader of a stream know that the server is going down."""
-        if self.writer is not None and not self._ending:
-            self.writer.tell_draining()
+    def tell_draining(self, ends_at: float) -> None:
+        """Let the engine know that the server is going down: it puts the frame for that where it fits."""
+        if not self._ending:
+            self.work.scope.tell_draining(ends_at)
 
     def cut(self, *, at_once: bool) -> None:
         """End the call for the drain: by the engine, which still tells all, or `at_once` without it.
@@ -72,11 +74,9 @@ class Call:
         """End the call with a status, after the frames that belong to it. Raises what grpc is to see."""
         self._ending = True
         account.note_failure(self.record, failure)
-        committed = False
         if self.writer is not None:
-            committed = self.writer.seq > 0  # frames begin with the first content
             await self._close_stream(self.writer, failure)
-        status = status_of(failure, committed=committed)
+        status = status_of(failure)
         self.record.code = status.code.name
         try:
             async with asyncio.timeout(STATUS_LINGER_S):
@@ -102,7 +102,7 @@ class Call:
             self.record.code, self.record.reason = StatusCode.CANCELLED.name, ""
         else:
             return
-        self.record.outcome = "CANCELLED"
+        self.record.outcome = CANCELLED
 
     async def _close_stream(self, writer: StreamWriter, failure: CallFailure) -> None:
         """Write the frames that the engine did not write any more."""

@@ -35,20 +35,6 @@ STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
 }
 """One row a reason."""
 
-PROVIDER_REASONS = frozenset(
-    {
-        Reason.BAD_REQUEST,
-        Reason.CONTEXT_LENGTH,
-        Reason.CONTENT_FILTERED,
-        Reason.MODEL_UNAVAILABLE,
-        Reason.RATE_LIMITED,
-        Reason.UPSTREAM_QUOTA,
-        Reason.UPSTREAM_CREDENTIALS,
-        Reason.UPSTREAM_EXHAUSTED,
-    }
-)
-"""What a call ends with for a provider's failure; once content was sent, each of them becomes STREAM_BROKEN."""
-
 _MAY_SUCCEED_LATER = frozenset(
     {
         grpc.StatusCode.RESOURCE_EXHAUSTED,
@@ -57,11 +43,6 @@ _MAY_SUCCEED_LATER = frozenset(
         grpc.StatusCode.DEADLINE_EXCEEDED,
     }
 )
-
-
-def told_reason(reason: Reason, *, committed: bool) -> Reason:
-    """Return the reason that the status gives. `committed`: content was sent before the failure."""
-    return Reason.STREAM_BROKEN if committed and reason in PROVIDER_REASONS else reason
 
 
 def code_number(reason: Reason) -> int:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 
-from google.protobuf.message import DecodeError
-
-from trunkline import v1 as pb
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.api import Engine
-from trunkline_server.engine.frames import CallFailedError, CallFailure, Frame
-from trunkline_server.routing.types import Reason
+from trunkline_server.engine.frames import Frame
 from trunkline_server.rpc import account
 from trunkline_server.rpc.boundary import Method, StreamMethod, UnaryMethod
 from trunkline_server.rpc.call import Work
-from trunkline_server.rpc.decode import decode_request
+from trunkline_server.rpc.decode import decode_list_models, decode_request, decode_resume
 from trunkline_server.rpc.encode import encode_completed, encode_explanation, encode_models
-from trunkline_server.rpc.violations import InvalidRequestError
+from trunkline_server.telemetry.canonical import CANCELLED
 
 SERVICE = "trunkline.v1.CompletionService"
 
@@ -32,7 +28,7 @@ class CompletionService:
         return (
             UnaryMethod(f"/{SERVICE}/Complete", self.complete),
             StreamMethod(f"/{SERVICE}/StreamComplete", self.stream_complete),
-            StreamMethod(f"/{SERVICE}/ResumeStream", self.resume_stream),
+            StreamMethod(f"/{SERVICE}/ResumeStream", self.resume_stream, may_be_empty=True),
             UnaryMethod(f"/{SERVICE}/Explain", self.explain),
             UnaryMethod(f"/{SERVICE}/ListModels", self.list_models),
         )
@@ -47,10 +43,21 @@ class CompletionService:
         """Return the answer's frames as they come."""
         return self._engine.stream(self._request(raw, work), work.scope)
 
-    @staticmethod
-    def resume_stream(_raw: bytes, _work: Work) -> AsyncGenerator[Frame, None]:
-        """Refuse: streams are not detachable in this release."""
-        raise CallFailedError(CallFailure(Reason.NOT_BUILT, "not built yet: ResumeStream"))
+    def resume_stream(self, raw: bytes, work: Work) -> AsyncGenerator[Frame, None]:
+        """Return the frames of a detachable stream that the caller has not got yet; or end it, and return none."""
+        asked = decode_resume(raw)
+        work.record.resumed, work.record.stream_id = True, asked.stream_id
+        work.detachable = True
+        if asked.cancel:
+            return self._cancel_stream(asked.stream_id, work)
+        return self._engine.resume(asked.stream_id, asked.after_seq, work.scope)
+
+    async def _cancel_stream(self, stream_id: str, work: Work) -> AsyncGenerator[Frame, None]:
+        await self._engine.cancel_stream(stream_id, work.scope)
+        work.record.outcome = CANCELLED
+        no_frames: tuple[Frame, ...] = ()
+        for frame in no_frames:
+            yield frame
 
     async def explain(self, raw: bytes, work: Work) -> bytes:
         """Return the routing decision; nothing is sent upstream."""
@@ -59,10 +66,7 @@ class CompletionService:
 
     async def list_models(self, raw: bytes, work: Work) -> bytes:
         """Return what the caller may use."""
-        try:
-            pb.ListModelsRequest.FromString(raw)
-        except DecodeError:
-            raise InvalidRequestError("not a valid ListModelsRequest message") from None
+        decode_list_models(raw)
         return encode_models(self._engine.list_models(work.scope))
 
     def _request(self, raw: bytes, work: Work) -> ChatRequest:
@@ -70,4 +74,5 @@ class CompletionService:
         request = decode_request(raw, lambda decoded: self._engine.check_options(decoded, work.scope.caller))
         work.record.request_id = request.request_id
         work.record.model = request.model
+        work.detachable = request.routing.detachable
         return request

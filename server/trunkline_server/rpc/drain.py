@@ -15,8 +15,8 @@ RETRY_AFTER_S = 1.0
 class LiveCall(Protocol):
     """A call that is being served, as the drain sees it."""
 
-    def tell_draining(self) -> None:
-        """Let the caller know, if its stream has begun."""
+    def tell_draining(self, ends_at: float) -> None:
+        """Let the caller know that the server goes down, and that the call is cut at `ends_at` (event-loop time)."""
         ...
 
     def cut(self, *, at_once: bool) -> None:
@@ -31,19 +31,12 @@ class Drain:
         self._calls: set[LiveCall] = set()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._deadline_at: float | None = None
+        self._ends_at: float | None = None
 
     @property
     def draining(self) -> bool:
         """Whether new calls are refused."""
-        return self._deadline_at is not None
-
-    @property
-    def time_left_s(self) -> float:
-        """How long the calls that are being served may still go on, in seconds; 0 before the drain began."""
-        if self._deadline_at is None:
-            return 0.0
-        return max(0.0, self._deadline_at - asyncio.get_running_loop().time())
+        return self._ends_at is not None
 
     @property
     def in_flight(self) -> int:
@@ -51,9 +44,11 @@ class Drain:
         return len(self._calls)
 
     def enter(self, call: LiveCall) -> None:
-        """Count a call in."""
+        """Count a call in. One that was let in just before the drain began is told of it here."""
         self._calls.add(call)
         self._idle.clear()
+        if self._ends_at is not None:
+            call.tell_draining(self._ends_at)
 
     def leave(self, call: LiveCall) -> None:
         """Count a call out."""
@@ -63,13 +58,13 @@ class Drain:
 
     def begin(self, grace_s: float) -> None:
         """Refuse new calls from now on, and tell the running streams that they have `grace_s` left."""
-        self._deadline_at = asyncio.get_running_loop().time() + grace_s
+        self._ends_at = ends_at = asyncio.get_running_loop().time() + grace_s
         for call in tuple(self._calls):
-            call.tell_draining()
+            call.tell_draining(ends_at)
 
     def close(self) -> None:
         """Refuse new calls from now on, and leave nothing to those that run."""
-        self._deadline_at = asyncio.get_running_loop().time()
+        self._ends_at = asyncio.get_running_loop().time()
 
     async def wait_idle(self, timeout_s: float) -> bool:
         """Wait until no call is being served, at most `timeout_s`; False if some still are."""

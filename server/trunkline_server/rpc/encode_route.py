@@ -16,7 +16,7 @@ from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.types import Reason, TargetId, reason_of
 from trunkline_server.rpc.bounded_text import cut_utf8
-from trunkline_server.rpc.codes import code_number, is_retryable, told_reason
+from trunkline_server.rpc.codes import code_number, is_retryable
 
 MAX_UPSTREAM_TEXT_BYTES = 500
 MAX_MESSAGE_BYTES = 500
@@ -164,9 +164,9 @@ def error_pb(failure: Failure, reason: Reason, *, upstream_text: bool = False) -
     return error
 
 
-def call_error_pb(call_failure: CallFailure, *, committed: bool) -> pb.Error:
-    """Return how a call failed as an Error that agrees with its status. `committed`: as for `status_of`."""
-    reason = told_reason(call_failure.reason, committed=committed)
+def call_error_pb(call_failure: CallFailure) -> pb.Error:
+    """Return how a call failed as an Error that agrees with its status."""
+    reason = call_failure.reason
     retry_after_s = call_failure.retry_after_s
     error = pb.Error(
         code=code_number(reason),

@@ -10,7 +10,7 @@ import grpc
 from trunkline_server.engine.frames import CallFailure
 from trunkline_server.routing.types import Reason
 from trunkline_server.rpc.bounded_text import cut_grpc_message
-from trunkline_server.rpc.codes import STATUS_OF_REASON, told_reason
+from trunkline_server.rpc.codes import STATUS_OF_REASON
 from trunkline_server.rpc.status_details import details_of
 
 MAX_MESSAGE_BYTES = 256
@@ -42,19 +42,16 @@ class RpcStatus:
         return (details, ("grpc-retry-pushback-ms", self.pushback_ms))
 
 
-def status_of(failure: CallFailure, *, committed: bool) -> RpcStatus:
-    """Return the status of a failed call. `committed`: content was sent before it failed.
-
-    After content a provider's failure is ABORTED, STREAM_BROKEN; everything else keeps its status.
-    """
-    reason = told_reason(failure.reason, committed=committed)
+def status_of(failure: CallFailure) -> RpcStatus:
+    """Return the status of a failed call. What its reason is was decided by whoever made the failure."""
+    reason = failure.reason
     code = STATUS_OF_REASON[reason]
     message = cut_grpc_message(failure.message or reason.value, MAX_MESSAGE_BYTES)
     retry_after_s = _retry_after_s(failure, reason, code)
     return RpcStatus(
         code=code,
         message=message,
-        details=details_of(failure, reason=reason, message=message, retry_after_s=retry_after_s),
+        details=details_of(failure, message=message, retry_after_s=retry_after_s),
         pushback_ms=_pushback_ms(reason, retry_after_s),
     )
 

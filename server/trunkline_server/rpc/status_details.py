@@ -24,6 +24,10 @@ MAX_DETAILS_BYTES = 2560
 """For the whole serialized google.rpc.Status."""
 OMITTED = "omitted"
 """The metadata entry that counts what there was no room for."""
+NOT_MADE = "not_made"
+"""The metadata entry that says which attempts might have been made and were not, and why."""
+_OURS = frozenset({OMITTED, NOT_MADE})
+_MAX_NOT_MADE_BYTES = 300
 _MAX_METADATA_BYTES = 1024
 _MAX_KEY_BYTES = 64
 _MAX_TEXT_BYTES = 256
@@ -57,15 +61,16 @@ class _Room:
         return True
 
 
-def details_of(failure: CallFailure, *, reason: Reason, message: str, retry_after_s: float | None) -> bytes:
+def details_of(failure: CallFailure, *, message: str, retry_after_s: float | None) -> bytes:
     """Return the serialized google.rpc.Status; `message` is already cut, and is what grpc-message says."""
+    reason = failure.reason
     status = status_pb2.Status(code=code_number(reason), message=message)
-    info, omitted = _error_info(failure, reason)
+    info, omitted = _error_info(failure)
     fixed: list[Message] = []
     if retry_after_s is not None:
         fixed.append(error_details_pb2.RetryInfo(retry_delay=duration_pb(retry_after_s)))
     if reason in _QUOTAS:
-        fixed.append(_quota_failure(failure, reason))
+        fixed.append(_quota_failure(failure))
     taken = status.ByteSize() + sum(each.ByteSize() + _DETAIL_BYTES for each in (info, *fixed))
     room = _Room(MAX_DETAILS_BYTES - taken - 3 * _DETAIL_BYTES)
     bad_request = error_details_pb2.BadRequest(field_violations=_fitting(_violations(failure), room))
@@ -79,28 +84,35 @@ def details_of(failure: CallFailure, *, reason: Reason, message: str, retry_afte
     return details
 
 
-def _error_info(failure: CallFailure, reason: Reason) -> tuple[error_details_pb2.ErrorInfo, int]:
+def _error_info(failure: CallFailure) -> tuple[error_details_pb2.ErrorInfo, int]:
     """Return the ErrorInfo with the first metadata that fits, and how much was left out before and here."""
     room = _Room(_MAX_METADATA_BYTES)
-    metadata = {}
-    for key, value in failure.metadata.items():
-        if key == OMITTED:
-            continue
-        short_key, short_value = cut_utf8(key, _MAX_KEY_BYTES), cut_utf8(value, _MAX_TEXT_BYTES)
-        if room.take(len(short_key.encode()) + len(short_value.encode()) + _ENTRY_BYTES):
-            metadata[short_key] = short_value
-    info = error_details_pb2.ErrorInfo(reason=reason.value, domain=DOMAIN, metadata=metadata)
+    metadata = {
+        key: value
+        for key, value in _metadata(failure)
+        if room.take(len(key.encode()) + len(value.encode()) + _ENTRY_BYTES)
+    }
+    info = error_details_pb2.ErrorInfo(reason=failure.reason.value, domain=DOMAIN, metadata=metadata)
     return info, failure.violations_omitted + room.omitted
 
 
-def _quota_failure(failure: CallFailure, reason: Reason) -> error_details_pb2.QuotaFailure:
+def _metadata(failure: CallFailure) -> Iterator[tuple[str, str]]:
+    """Yield the entries of ErrorInfo, each bounded: first why no further attempt was made, then the engine's own."""
+    if failure.not_made:
+        yield NOT_MADE, cut_utf8("; ".join(failure.not_made), _MAX_NOT_MADE_BYTES)
+    for key, value in failure.metadata.items():
+        if key not in _OURS:
+            yield cut_utf8(key, _MAX_KEY_BYTES), cut_utf8(value, _MAX_TEXT_BYTES)
+
+
+def _quota_failure(failure: CallFailure) -> error_details_pb2.QuotaFailure:
     """Return whose quota it is: the target's whose failure is told. Accounts and keys are not named."""
     subject = "provider"
     for attempt in failure.attempts:
         if attempt.failure is not None and attempt.failure.failure_class is failure.failure_class:
             subject = cut_utf8(str(attempt.served_by.target), _MAX_KEY_BYTES * 2)
             break
-    violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=_QUOTAS[reason])
+    violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=_QUOTAS[failure.reason])
     return error_details_pb2.QuotaFailure(violations=[violation])
 
 

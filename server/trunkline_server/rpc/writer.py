@@ -1,4 +1,4 @@
-"""Writes the frames of one stream: numbers them, and cuts off a reader that takes too long.
+"""Writes the frames of one stream, and cuts off a reader that takes too long.
 
 Only one write may be under way in a call, and grpc's own flow control is what a write waits for. The one timer of a
 stream is armed with its first frame and set anew only when it fires, so a frame costs two reads of the clock.
@@ -10,10 +10,9 @@ import asyncio
 
 from grpc import aio
 
-from trunkline_server.engine.frames import DrainingFrame, Frame
+from trunkline_server.engine.frames import Frame
 from trunkline_server.rpc.cancellation import Cancellation, Cause
 from trunkline_server.rpc.delivered import Delivered
-from trunkline_server.rpc.drain import Drain
 from trunkline_server.rpc.encode import encode_frame
 
 
@@ -22,31 +21,25 @@ class CallerGoneError(Exception):
 
 
 class StreamWriter:
-    """The writing side of one streaming RPC.
-
-    `write` is for the RPC's own task. The drain may put one `draining` frame in between while that task waits for the
-    engine; the next write waits for it.
-    """
+    """The writing side of one streaming RPC, for the RPC's own task alone."""
 
     def __init__(
         self,
         context: aio.ServicerContext[bytes, bytes],
         cancellation: Cancellation,
-        drain: Drain,
         write_timeout_s: float,
     ) -> None:
         self._context = context
         self._cancellation = cancellation
-        self._drain = drain
         self._write_timeout_s = write_timeout_s
         self._loop = asyncio.get_running_loop()
         self._watchdog: asyncio.TimerHandle | None = None
         self._write_began_at: float | None = None
-        self._announcement: asyncio.Task[None] | None = None
-        self._announced = False
         self.delivered = Delivered()
         self.seq = 0
-        """Number of the last frame."""
+        """Number of the last frame that was written. A stream that is read on begins with a later one than 1."""
+        self.frames = 0
+        """How many frames were written."""
         self.bytes_out = 0
         self.first_frame_at: float | None = None
         """Event-loop time at which the first frame was written."""
@@ -57,47 +50,8 @@ class StreamWriter:
         return self._write_began_at is not None
 
     async def write(self, frame: Frame) -> None:
-        """Write one frame. Raises CallerGoneError."""
-        if self._announcement is not None:
-            await self._announcement
-            self._announcement = None
-        await self._write(frame)
-        if self._drain.draining and not self._announced and self.delivered.end is None:
-            self._announced = True
-            await self._write(DrainingFrame(self._drain.time_left_s))
-
-    async def write_last(self, failure_frames: tuple[Frame, ...]) -> None:
-        """Write the frames that end a stream which the engine did not end. Raises CallerGoneError."""
-        self._announced = True
-        if self._announcement is not None:
-            await self._announcement
-            self._announcement = None
-        for frame in failure_frames:
-            await self._write(frame)
-
-    def tell_draining(self) -> None:
-        """Write a `draining` frame while the engine is silent; a stream that is writing does it by itself."""
-        if self.seq == 0 or self._announced or self.stuck or self.delivered.end is not None:
-            return
-        self._announced = True
-        self._announcement = self._loop.create_task(self._announce(), name="announce-draining")
-
-    async def close(self) -> None:
-        """Stop the timer and the drain's own write. To be called once, whatever happened."""
-        if self._watchdog is not None:
-            self._watchdog.cancel()
-        if self._announcement is not None:
-            self._announcement.cancel()
-            await asyncio.gather(self._announcement, return_exceptions=True)
-
-    async def _announce(self) -> None:
-        try:
-            await self._write(DrainingFrame(self._drain.time_left_s))
-        except CallerGoneError:
-            return  # the RPC's own task learns it from grpc
-
-    async def _write(self, frame: Frame) -> None:
-        payload = encode_frame(frame, self.seq + 1)
+        """Write one frame under the number that it has. Raises CallerGoneError."""
+        payload = encode_frame(frame)
         now = self._loop.time()
         if self._watchdog is None:
             self._watchdog = self._loop.call_at(now + self._write_timeout_s, self._watch)
@@ -109,11 +63,23 @@ class StreamWriter:
         except Exception as error:
             raise CallerGoneError from error
         self._write_began_at = None
-        self.seq += 1
+        self.seq = frame.seq
+        self.frames += 1
         self.bytes_out += len(payload)
         if self.first_frame_at is None:
             self.first_frame_at = self._loop.time()
         self.delivered.note(frame)
+
+    async def write_last(self, closing_frames: tuple[Frame, ...]) -> None:
+        """Write the frames that end a stream which the engine did not end. Raises CallerGoneError."""
+        for frame in closing_frames:
+            frame.seq = self.seq + 1
+            await self.write(frame)
+
+    def close(self) -> None:
+        """Stop the timer. To be called once, whatever happened."""
+        if self._watchdog is not None:
+            self._watchdog.cancel()
 
     def _watch(self) -> None:
         """See whether the write under way has lasted too long; else look again when it might have."""
