@@ -64,6 +64,15 @@ def test_the_budget_is_a_tenth_of_the_first_visits_and_the_floor() -> None:
     assert room(budget_of(30)) == 3
 
 
+def test_the_last_whole_retry_is_not_lost_to_rounding() -> None:
+    """0.29 x 100 is 28.999999999999996 in floats, and 29 retries."""
+    assert room(budget_of(100, BudgetLimits(ratio=0.29, floor_per_s=0.0))) == 29
+    budget = budget_of(375, BudgetLimits())
+    for _ in range(26):
+        budget.hedge("a")
+    assert budget.refuses_hedge(0.072, "a") is None  # 0.072 x 375 is 26.999999999999996
+
+
 def test_a_refusal_is_told_in_figures() -> None:
     """Whoever reads why an attempt was not made sees how much was used, and of how much."""
     budget = budget_of(120)
