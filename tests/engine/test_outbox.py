@@ -20,7 +20,15 @@ from trunkline_server.chat.answer import (
     TokenLogprob,
     ToolCallDelta,
 )
-from trunkline_server.engine.frames import ContentFrame, DeltaKind, EndFrame, Frame, RouteInfo, StreamOutcome
+from trunkline_server.engine.frames import (
+    ContentFrame,
+    DeltaKind,
+    EndFrame,
+    Frame,
+    HeartbeatFrame,
+    RouteInfo,
+    StreamOutcome,
+)
 from trunkline_server.engine.outbox import Outbox
 
 ROUTE = RouteInfo("default", "default", 1, "", None, ())
@@ -103,8 +111,34 @@ async def test_open_and_done_tool_calls_are_told_apart() -> None:
     outbox.put(1, ToolCallDelta(0, arguments_json_delta="}", done=True))
     assert outbox.tool_calls(done=True) == ("c1",)
     assert outbox.tool_calls(done=False) == ("c2",)
-    outbox.begin_attempt()
+    outbox.reset(None)
+    outbox.begin_attempt(2)
     assert outbox.tool_calls(done=False) == ()
+
+
+async def test_frames_are_numbered_as_they_are_taken() -> None:
+    """Frames of all kinds count from 1 without a gap; what was merged counts once."""
+    outbox = Outbox()
+    outbox.put_frame(HeartbeatFrame(None, 1.0))
+    for word in ("a", "b"):
+        outbox.put(1, TextDelta(0, word))
+    outbox.put(1, ThinkingDelta(1, "hm"))
+    outbox.reset(None)
+    outbox.put_frame(end())
+    assert [frame.seq for frame in await take_all(outbox)] == [1, 2, 3, 4, 5]
+
+
+async def test_whoever_asks_hears_of_what_is_put() -> None:
+    """Content and frames that stand for themselves are told apart; a reset is one of the latter."""
+    outbox, heard = Outbox(), list[str]()
+    outbox.on_content = lambda: heard.append("content")
+    outbox.on_frame = lambda: heard.append("frame")
+    assert not outbox.behind
+    outbox.put_frame(HeartbeatFrame(None, 1.0))
+    outbox.put(1, TextDelta(0, ""))
+    outbox.reset(None)
+    assert heard == ["frame", "content", "frame"]
+    assert outbox.behind
 
 
 async def test_log_probabilities_stay_with_their_text() -> None:
