@@ -188,7 +188,6 @@ class Delivered:
         mark = self._marks[first]
         del self._marks[first:]
         self._content_seq, self._size_bytes, self._crc = mark.seq_before, mark.size_bytes, mark.crc32c
-        self._kind = None
 
     def _broken_attempt(self, attempt: AttemptStartedFrame, failure: CallFailure) -> AttemptFailedFrame:
         return AttemptFailedFrame(
