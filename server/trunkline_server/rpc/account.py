@@ -59,9 +59,9 @@ def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, det
         return
     if detachable and writer.frames and record.cancelled_by in _READER_LOST and not _declined(delivered.started):
         record.outcome = DETACHED
-        if delivered.started is not None:
-            record.stream_id = delivered.started.stream_id
-    elif delivered.attempt is not None and record.outcome == _REFUSED:
+    if record.outcome == DETACHED and delivered.started is not None:
+        record.stream_id = delivered.started.stream_id
+    if record.outcome == _REFUSED and delivered.attempt is not None:
         # A reader that stalled did not get its end, but something was asked upstream for it.
         record.outcome = StreamOutcome.FAILED.value
 
