@@ -66,7 +66,9 @@ async def serve(routes: LoadedRoutes, settings: ServeSettings, *, announce: Call
         for transport in compiled.transports:
             stack.push_async_callback(transport.aclose)
         lifecycle = stack.enter_context(Lifecycle())
-        public, admin = _servers(compiled, settings, log)
+        engine, public, admin = _servers(compiled, settings, log)
+        # After the servers, so that nobody reads any more: streams that outlived their readers end here.
+        stack.push_async_callback(engine.aclose)
         http = HttpPort(lambda: lifecycle.ready)
         stack.push_async_callback(admin.stop_now)
         stack.push_async_callback(public.stop_now)
@@ -89,14 +91,15 @@ async def serve(routes: LoadedRoutes, settings: ServeSettings, *, announce: Call
         return EXIT_DRAINED if whole else EXIT_CUT_SHORT
 
 
-def _servers(compiled: Compiled, settings: ServeSettings, log: Log) -> tuple[GrpcServer, GrpcServer]:
+def _servers(compiled: Compiled, settings: ServeSettings, log: Log) -> tuple[RoutingEngine, GrpcServer, GrpcServer]:
     snapshots = Snapshots(compiled.snapshot)
     engine = RoutingEngine(snapshots, rng=random.Random())  # noqa: S311  jitter, nothing secret
     callers = caller_table(compiled)
     options = ServerOptions(
         write_timeout_s=lambda: snapshots.current.limits.write_timeout_s, lb_wait_s=settings.lb_wait_s
     )
-    return public_server(engine, lambda: callers, log, options), admin_server(lambda: OPEN_TABLE, log, ServerOptions())
+    public = public_server(engine, lambda: callers, log, options)
+    return engine, public, admin_server(lambda: OPEN_TABLE, log, ServerOptions())
 
 
 def caller_table(compiled: Compiled) -> CallerTable:

@@ -66,6 +66,7 @@ class Gateway:
     address: str
     channel: grpc.aio.Channel
     stub: CompletionServiceAsyncStub
+    engine: RoutingEngine
 
     async def frames(
         self, request: CompleteRequest, **call: Any
@@ -130,9 +131,10 @@ def gateway(tmp_path: Path) -> Gateways:
                 try:
                     async with grpc.aio.insecure_channel(address, options=RETRIES_OFF) as channel:
                         stub: CompletionServiceAsyncStub = CompletionServiceStub(channel)
-                        yield Gateway(simulator, server, compiled, address, channel, stub)
+                        yield Gateway(simulator, server, compiled, address, channel, stub, engine)
                 finally:
                     await server.stop_now()
+                    await engine.aclose()
                     for transport in compiled.transports:
                         await transport.aclose()
                     sink.close()

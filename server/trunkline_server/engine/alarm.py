@@ -60,6 +60,11 @@ class Alarm:
             self._fired = cause
             self._task.cancel()
 
+    @property
+    def fired(self) -> Cause | None:
+        """The cause for which it went off, until that was caught."""
+        return self._fired
+
     def caught(self) -> Cause | None:
         """Say why the task was cancelled: this alarm's cause, or None if somebody else wants it gone."""
         cause = self._fired

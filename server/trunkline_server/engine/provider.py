@@ -14,6 +14,7 @@ from trunkline_server.routing.aliases import ModelFacts
 from trunkline_server.routing.budget import BudgetLimits, RetryBudget
 from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.health import Health
 from trunkline_server.routing.key_pool import KeyPool
 from trunkline_server.routing.latency import Latency
 
@@ -103,6 +104,20 @@ class LiveProvider:
     """How much more it may be sent than requests came for it."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By model: how long each of the targets in `circuits` took lately."""
+    _healths: dict[str, Health] = field(init=False, repr=False)
+    _unlisted: Health = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        """Put together once what every request asks for."""
+        models = {*self.circuits, *self.latencies}
+        self._healths = {
+            model: Health(self.circuits.get(model), self.budget, self.latencies.get(model)) for model in models
+        }
+        self._unlisted = Health(budget=self.budget)
+
+    def health_of(self, model: str) -> Health:
+        """Return what is known of one of its targets; of a model that no alias names, no more than the provider's."""
+        return self._healths.get(model, self._unlisted)
 
     def request(self, call: WireCall, key_id: str) -> UpstreamRequest:
         """Return the upstream request of `call` with a key's credentials."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from trunkline_server.chat.answer import Usage, Warning_
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.frames import AttemptSummary, RouteInfo, ServedBy, Skipped
+from trunkline_server.engine.provider import Timeouts
 from trunkline_server.routing.events import Why
-from trunkline_server.routing.failover import Machine
-from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.lease import Lease
+from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.selection import CIRCUIT
+from trunkline_server.routing.types import OnBreak
 
 KEPT_OUT = "CIRCUIT"
 """Told of a candidate that was skipped because its circuit sent the call elsewhere."""
@@ -33,10 +36,29 @@ class AttemptRecord:
     paused_s: float = 0.0
     """The longest time that our own read was paused by a slow reader."""
     told_success: bool = False
+    visible: bool = False
+    """Whether its caller was shown content of it."""
+    discarded: bool = False
+    """Whether what it gave does not count: taken back by a restart, or the loser of a race."""
+    candidate: int = -1
+    """Of the plan."""
+    after_break: OnBreak | None = None
+    """RESTART or CONTINUE, if it follows an attempt that broke after content was shown."""
+    lease: Lease | None = field(default=None, repr=False)
+    """Slot and key, until they are given back."""
+    warnings: tuple[Warning_, ...] = ()
+    """What could not be carried over to this provider."""
 
-    def blamed(self, failure: Failure, stall_s: float) -> Failure:
-        """Return the failure; as the caller's doing if its reader held our read up for longer than `stall_s`."""
-        return replace(failure, caused_by_caller=True) if self.paused_s > stall_s else failure
+    def blamed(self, failure: Failure, timeouts: Timeouts) -> Failure:
+        """Return the failure; as the caller's doing if its reader held our read up, or its own timer was shorter."""
+        timer_shortened = (
+            timeouts.first_token_shortened
+            if failure.failure_class is FailureClass.FIRST_TOKEN_TIMEOUT
+            else failure.failure_class is FailureClass.STALLED and timeouts.stall_shortened
+        )
+        if timer_shortened or self.paused_s > timeouts.stall_s:
+            return replace(failure, caused_by_caller=True)
+        return failure
 
     def summary(self, now: float) -> AttemptSummary:
         """Return the record as callers get it; `now` stands in for the end of an attempt that goes on."""
@@ -51,7 +73,7 @@ class AttemptRecord:
             self.failure,
             self.usage,
             self.bytes_emitted,
-            discarded=False,
+            discarded=self.discarded,
         )
 
 
@@ -67,7 +89,7 @@ def route_info(machine: Machine, requested: str, version: int, served_by: Served
             if not machine.history[index].tried_keys
         )
     variant = plan.candidates[machine.at].member.variant if served_by is not None else ""
-    return RouteInfo(requested, plan.alias.name, version, variant, served_by, skipped)
+    return RouteInfo(requested, plan.alias.name, version, variant, served_by, skipped, tuple(machine.not_made))
 
 
 def unused_options(request: ChatRequest, served_by: ServedBy) -> tuple[Warning_, ...]:

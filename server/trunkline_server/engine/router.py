@@ -7,7 +7,8 @@ import random
 import time
 from collections.abc import AsyncGenerator, Callable
 
-from trunkline_server.chat.request import ChatRequest
+from trunkline_server.chat.answer import Warning_
+from trunkline_server.chat.request import ChatRequest, RoutingOptions
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.demand import demand_of
 from trunkline_server.engine.frames import (
@@ -21,12 +22,14 @@ from trunkline_server.engine.frames import (
     ModelList,
     RouteInfo,
 )
+from trunkline_server.engine.pulse import MIN_S
 from trunkline_server.engine.snapshot import Snapshot, Snapshots
+from trunkline_server.engine.stream_registry import StreamRegistry
 from trunkline_server.engine.streaming import StreamingCall
 from trunkline_server.engine.telling import no_eligible_target, unknown_model
 from trunkline_server.engine.unary import UnaryCall
 from trunkline_server.routing.aliases import Alias, ModelFacts, UnknownModelError
-from trunkline_server.routing.circuit import Circuit
+from trunkline_server.routing.health import Health, HealthOf
 from trunkline_server.routing.selection import CIRCUIT, Candidate, NoEligibleTargetError, Plan, Removed, make_plan
 from trunkline_server.routing.types import Caller, Refusal, TargetId
 
@@ -40,6 +43,8 @@ class RoutingEngine:
         self._snapshots = snapshots
         self._rng = rng
         self._clock = clock
+        self.streams = StreamRegistry()
+        """The streams that live, for those who come back to one."""
 
     async def complete(self, request: ChatRequest, scope: CallScope) -> CompletedCall:
         """Return one whole answer; raise CallFailedError."""
@@ -52,7 +57,34 @@ class RoutingEngine:
         """Return the answer's frames; planned at once, begun with the first frame that is asked for."""
         snapshot = self._snapshots.current
         plan = _plan(snapshot, request, scope.caller)
-        return StreamingCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng).frames()
+        streams, caller_id, routing = self.streams, scope.caller.id, request.routing
+        stream_id = streams.new_id()
+        declined = streams.may_detach(caller_id) if routing.detachable else None
+        call = StreamingCall(
+            request,
+            scope,
+            plan,
+            snapshot,
+            clock=self._clock,
+            rng=self._rng,
+            stream_id=stream_id,
+            warnings=_warnings(routing, declined),
+        )
+        if routing.detachable and declined is None:
+            return streams.open(stream_id, call, caller_id, snapshot.limits.detach_s, scope)
+        return call.frames(lambda: streams.track(stream_id, caller_id), lambda: streams.untrack(stream_id))
+
+    def resume(self, stream_id: str, after_seq: int, scope: CallScope) -> AsyncGenerator[Frame, None]:
+        """Go on with a detachable stream behind frame `after_seq`; see `Engine.resume`."""
+        return self.streams.resume(stream_id, after_seq, scope)
+
+    async def cancel_stream(self, stream_id: str, scope: CallScope) -> None:
+        """End a detachable stream; see `Engine.cancel_stream`."""
+        await self.streams.cancel(stream_id, scope.caller.id)
+
+    async def aclose(self) -> None:
+        """End the streams that nobody reads, once no RPC is served any more."""
+        await self.streams.aclose()
 
     def explain(self, request: ChatRequest, scope: CallScope) -> Explanation:
         """Return the decision that `complete` would take now, without taking it."""
@@ -60,7 +92,7 @@ class RoutingEngine:
         alias = _resolve(snapshot, request.model, scope.caller)
         removed: tuple[Removed, ...]
         try:
-            plan = make_plan(alias, demand_of(request), _blockage(snapshot), _circuits(snapshot), advance=False)
+            plan = make_plan(alias, demand_of(request), _blockage(snapshot), _health_of(snapshot), advance=False)
             kept, removed = plan.candidates, plan.removed
         except NoEligibleTargetError as error:
             kept, removed = (), error.removed
@@ -120,7 +152,7 @@ def _resolve(snapshot: Snapshot, model: str, caller: Caller) -> Alias:
 def _plan(snapshot: Snapshot, request: ChatRequest, caller: Caller) -> Plan:
     alias = _resolve(snapshot, request.model, caller)
     try:
-        return make_plan(alias, demand_of(request), _blockage(snapshot), _circuits(snapshot))
+        return make_plan(alias, demand_of(request), _blockage(snapshot), _health_of(snapshot))
     except NoEligibleTargetError as error:
         raise CallFailedError(no_eligible_target(error)) from error
 
@@ -134,13 +166,27 @@ def _blockage(snapshot: Snapshot) -> Callable[[TargetId], Refusal | None]:
     return blockage
 
 
-def _circuits(snapshot: Snapshot) -> Callable[[TargetId], Circuit | None]:
+def _health_of(snapshot: Snapshot) -> HealthOf:
     providers = snapshot.providers
 
-    def circuit(target: TargetId) -> Circuit | None:
-        return providers[target.provider].circuits.get(target.model)
+    def health_of(target: TargetId) -> Health:
+        return providers[target.provider].health_of(target.model)
 
-    return circuit
+    return health_of
+
+
+def _warnings(routing: RoutingOptions, declined: str | None) -> tuple[Warning_, ...]:
+    """Return what is done otherwise than the request asks of its stream."""
+    found: list[Warning_] = []
+    if declined is not None:
+        found.append(Warning_("DETACH_DECLINED", "routing.detachable", declined))
+    for code, name, asked_s in (
+        ("HEARTBEAT_RAISED", "heartbeat", routing.heartbeat_s),
+        ("USAGE_EVERY_RAISED", "usage_every", routing.usage_every_s),
+    ):
+        if asked_s is not None and asked_s < MIN_S:
+            found.append(Warning_(code, f"routing.{name}", f"raised to the shortest time that there is, {MIN_S} s"))
+    return tuple(found)
 
 
 def _without_held(kept: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...], tuple[Removed, ...]]:

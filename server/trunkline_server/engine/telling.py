@@ -57,18 +57,24 @@ def describe(failure: Failure) -> str:
 
 
 def call_failure(
-    fail: Fail, attempts: Sequence[AttemptSummary], retry_after_s: float | None, *, told: AttemptSummary | None
+    fail: Fail,
+    attempts: Sequence[AttemptSummary],
+    retry_after_s: float | None,
+    *,
+    told: AttemptSummary | None,
+    not_made: Sequence[str] = (),
 ) -> CallFailure:
     """Return what the caller of a routed call is told.
 
-    `told`: the attempt whose failure that is; `retry_after_s`: when the keys that refused will be usable.
+    `told`: the attempt whose failure that is; `retry_after_s`: when the keys that refused will be usable; `not_made`:
+    the attempts that were not made, each with its reason.
     """
     failure, refusal = fail.failure, fail.refusal
     statuses = [attempt.failure.http_status for attempt in attempts if attempt.failure is not None]
     last_status = next((status for status in reversed(statuses) if status is not None), None)
     if failure is not None:
         message = f"{told.served_by.target}: {describe(failure)}" if told is not None else describe(failure)
-        if fail.broken is not None:
+        if fail.reason is Reason.STREAM_BROKEN:
             message = f"the stream broke after part of the answer was delivered: {message}"
         elif len(attempts) > 1:
             message += f"; {len(attempts)} attempts were made"
@@ -90,6 +96,7 @@ def call_failure(
         attempts=tuple(attempts),
         failure=failure,
         last_http_status=last_status,
+        not_made=tuple(not_made),
     )
 
 

@@ -11,7 +11,7 @@ from trunkline_server.engine.attempt import Dispatched, ask
 from trunkline_server.engine.call import Call
 from trunkline_server.engine.frames import CallFailedError, CallFailure, CompletedCall
 from trunkline_server.engine.record import AttemptRecord, route_info, unused_options
-from trunkline_server.routing.events import Fail
+from trunkline_server.routing.events import Broken
 from trunkline_server.routing.failures import FailureClass
 
 
@@ -27,9 +27,9 @@ class UnaryCall(Call[Answer]):
             if self.failure is None:
                 raise RuntimeError("a call ended without an answer and without a failure")
             raise CallFailedError(self.failure)
-        last = self.records[-1]
+        last = self.answered
         now = self._clock()
-        warnings = self._wire_calls[self.machine.at].warnings + answer.warnings
+        warnings = last.warnings + answer.warnings
         if self.request.provider_options:
             warnings += unused_options(self.request, last.served_by)
         return CompletedCall(
@@ -48,10 +48,14 @@ class UnaryCall(Call[Answer]):
         record.bytes_emitted = sum(map(_content_bytes, answer.message.parts))
         return _signed(answer, sent.provider.name)
 
+    def _broke(self, broken: Broken) -> None:
+        """Nothing was shown that could break: the machine does not ask for it."""
+        raise RuntimeError(f"a call that is answered at once broke: {broken}")
+
     def _finished(self) -> None:
         """Nothing to do: the answer is returned."""
 
-    def _failed(self, fail: Fail, told: CallFailure) -> None:
+    def _failed(self, told: CallFailure) -> None:
         """Nothing to do: the failure is raised."""
 
 

@@ -1,0 +1,265 @@
+"""The attempts of one call: each is made, ended, and told to its key and target exactly once.
+
+Invariant: slot and key of an attempt are given back when it has ended, on every way out, and before anybody waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from trunkline_server.chat.request import ChatRequest
+from trunkline_server.engine.alarm import Alarm
+from trunkline_server.engine.attempt import Dispatched
+from trunkline_server.engine.demand import media_bytes
+from trunkline_server.engine.frames import ServedBy
+from trunkline_server.engine.provider import LiveProvider
+from trunkline_server.engine.race import Outcome, Race
+from trunkline_server.engine.record import AttemptRecord
+from trunkline_server.engine.snapshot import Snapshot
+from trunkline_server.providers.base import AttemptError, WireCall
+from trunkline_server.routing.breaks import NOTHING_BARS, Shown, stopped_failure
+from trunkline_server.routing.events import AttemptFailed, Completed, Dispatch, Event, Slow, Stopped, TryNow, Why
+from trunkline_server.routing.failover import State
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.lease import Lease
+from trunkline_server.routing.machine import Machine
+from trunkline_server.routing.moves import Move
+from trunkline_server.routing.types import OnBreak, Reason
+
+_Result = TypeVar("_Result")
+
+HEAVY_MEDIA_BYTES = 256 * 1024
+"""Requests with more media than this are encoded beside the event loop."""
+
+HEDGE_SAMPLES_MIN = 20
+"""Of a target's times, before one of its attempts is called slow."""
+
+_SAYS_NOTHING = frozenset({FailureClass.CANCELLED, FailureClass.DEADLINE})
+"""What says nothing about the key that was used."""
+
+_TIMED_OUT = {
+    FailureClass.FIRST_TOKEN_TIMEOUT: "nothing came in time",
+    FailureClass.STALLED: "no content came for too long",
+}
+
+
+class Attempts(ABC, Generic[_Result]):
+    """Makes the attempts of one call, one after the other, or two that race."""
+
+    streams: bool
+    """Whether the upstream is asked for a stream."""
+
+    def __init__(
+        self,
+        request: ChatRequest,
+        snapshot: Snapshot,
+        machine: Machine,
+        budget_at: float,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self.request = request
+        self.snapshot = snapshot
+        self.machine = machine
+        self.records: list[AttemptRecord] = []
+        """The books of every attempt, in the order of their numbers."""
+        self._budget_at = budget_at
+        """Clock time at which the call has to be over for us."""
+        self._clock = clock
+        self._waited_s = 0.0
+        """Time in queues and backoffs since the last attempt."""
+        self._lease: Lease | None = None
+        """A slot and a key that no attempt has taken over yet."""
+        self._answered: AttemptRecord | None = None
+        self._race: Race[_Result] | None = None
+        self._alarm: Alarm | None = None
+        """Of the task that drives the call."""
+        self._wire_calls: dict[int, WireCall] = {}
+
+    @property
+    def answered(self) -> AttemptRecord:
+        """The attempt that gave the answer. Raises RuntimeError if none did."""
+        if self._answered is None:
+            raise RuntimeError("no attempt has answered")
+        return self._answered
+
+    async def _make(self, action: Dispatch, alarm: Alarm) -> Outcome[_Result]:
+        """Make an attempt, and maybe one more beside it; slots are free and keys told when this returns or raises."""
+        record = self._record(action)
+        hedge_after_s = self._hedge_after_s(action)
+        if hedge_after_s is None:
+            return await self._attempt(record, alarm)
+        self._race = Race(
+            self._attempt_alone, self._second, lambda: self.machine.state is State.RACING, self.machine.handle
+        )
+        try:
+            return await self._race.run(record, hedge_after_s)
+        finally:
+            self._race = None
+
+    def _record(self, action: Dispatch) -> AttemptRecord:
+        """Begin the books of an attempt, which takes over slot and key."""
+        target = self.machine.plan.candidates[action.candidate].target
+        record = AttemptRecord(
+            action.attempt,
+            ServedBy(target, action.key_id),
+            action.why,
+            self._waited_s,
+            self._clock(),
+            candidate=action.candidate,
+            after_break=action.after_break,
+            lease=self._lease,
+        )
+        self._lease = None
+        self._waited_s = 0.0
+        self.records.append(record)
+        return record
+
+    def _hedge_after_s(self, action: Dispatch) -> float | None:
+        """Return after how long without content a second attempt may race this one; None: never."""
+        hedge = self.machine.plan.alias.policy.hedge
+        allowed = hedge.enabled and self.request.routing.allow_hedge is not False
+        if not allowed or action.after_break is not None or any(entry.why is Why.HEDGE for entry in self.records):
+            return None
+        latency = self.machine.plan.candidates[action.candidate].health.latency
+        if latency is None:
+            return None
+        window = latency.first_content if self.streams else latency.response
+        return window.quantile(hedge.percentile, at_least=HEDGE_SAMPLES_MIN)
+
+    def _second(self) -> AttemptRecord | None:
+        """Ask for a second attempt beside the one in flight; return its books, or None if there may be none now."""
+        action = self.machine.handle(Slow())
+        if isinstance(action, TryNow):
+            action = self.machine.handle(self._try_now(action.moves))
+        return self._record(action) if isinstance(action, Dispatch) else None
+
+    async def _attempt_alone(self, record: AttemptRecord) -> Outcome[_Result]:
+        """Make one attempt in a task of its own, which its own timers may cancel."""
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("an attempt is made inside a task")
+        alarm = Alarm(task, self._budget_at, self._clock)
+        try:
+            return await self._attempt(record, alarm)
+        finally:
+            alarm.close()
+
+    async def _attempt(self, record: AttemptRecord, alarm: Alarm) -> Outcome[_Result]:
+        """Make one attempt; its slot is free and its key told when this returns or raises."""
+        candidate = self.machine.plan.candidates[record.candidate]
+        provider = self.snapshot.providers[candidate.target.provider]
+        routing = self.request.routing
+        timeouts = provider.timeouts.for_call(
+            candidate.member.facts,
+            reasoning=self.request.sampling.asks_reasoning,
+            max_first_token_s=routing.max_first_token_s,
+            max_token_gap_s=routing.max_token_gap_s,
+        )
+        try:
+            call = await self._wire_call(record, provider)
+            result = await self._exchange(Dispatched(provider, call, record.served_by.key_id, timeouts), record, alarm)
+        except AttemptError as error:
+            failure = provider.without_key(error.failure, record.served_by.key_id)
+            return None, self._failed_attempt(record, record.blamed(failure, timeouts))
+        except asyncio.CancelledError:
+            cause = alarm.caught()
+            if isinstance(cause, FailureClass):
+                failure = record.blamed(Failure(cause, _TIMED_OUT[cause]), timeouts)
+                return None, self._failed_attempt(record, failure)
+            self._end_attempt(record, stopped_failure(cause or self._stopped_for()))
+            if cause is None:
+                raise
+            return None, Stopped(cause)
+        else:
+            self._win(record)
+            self._answered = record
+            self._end_attempt(record, None)
+            return result, Completed(record.attempt)
+        finally:
+            alarm.clear()
+            if record.lease is not None:
+                lease, record.lease = record.lease, None
+                provider.desk.release(lease)
+
+    def _stopped_for(self) -> Reason:
+        """Return why the task that makes an attempt was cancelled, if it was not by its own timers."""
+        fired = None if self._alarm is None else self._alarm.fired
+        return fired if isinstance(fired, Reason) else Reason.CANCELLED
+
+    def _win(self, record: AttemptRecord) -> None:
+        """Note that this attempt is the one that counts: a second one beside it is closed."""
+        if self._race is not None:
+            self._race.win(record)
+
+    def _failed_attempt(self, record: AttemptRecord, failure: Failure) -> AttemptFailed:
+        self._end_attempt(record, failure)
+        return AttemptFailed(failure, record.attempt, self._shown(record) if record.visible else NOTHING_BARS)
+
+    def _end_attempt(self, record: AttemptRecord, failure: Failure | None) -> None:
+        """Close the books of one attempt, and tell its key."""
+        record.ended_at = self._clock()
+        record.failure = failure
+        if failure is None:
+            self.tell_success(record)
+        elif failure.failure_class not in _SAYS_NOTHING and record.lease is not None:
+            target = record.served_by.target
+            self.snapshot.providers[target.provider].pool.failed(
+                record.served_by.key_id, target.model, failure, fingerprint=record.lease.fingerprint
+            )
+
+    def tell_success(self, record: AttemptRecord) -> None:
+        """Tell key and target that they work, once: at the first content of a stream, else at the whole answer."""
+        if record.told_success or record.lease is None:
+            return
+        record.told_success = True
+        target = record.served_by.target
+        provider = self.snapshot.providers[target.provider]
+        latency = self.machine.plan.candidates[record.candidate].health.latency
+        if latency is not None:
+            window = latency.first_content if self.streams else latency.response
+            window.book((record.first_content_at or self._clock()) - record.dispatched_at)
+        provider.pool.succeeded(record.served_by.key_id, target.model, fingerprint=record.lease.fingerprint)
+        provider.desk.changed()
+
+    async def _wire_call(self, record: AttemptRecord, provider: LiveProvider) -> WireCall:
+        """Return the encoded request of an attempt: written once for each candidate, however often it is sent."""
+        request = self._request_of(record)
+        own = request is self.request
+        call = self._wire_calls.get(record.candidate) if own else None
+        if call is None:
+            model = record.served_by.target.model
+            encode = partial(provider.adapter.encode, request, provider.name, model, stream=self.streams)
+            # Pictures become base64, at 4 ms a megabyte: too long for everybody else on the loop.
+            heavy = media_bytes(request) > HEAVY_MEDIA_BYTES
+            call = await asyncio.to_thread(encode) if heavy else encode()
+            if own:
+                self._wire_calls[record.candidate] = call
+        record.warnings = call.warnings
+        return call
+
+    # What unary calls and streams do each in their way.
+
+    @abstractmethod
+    def _try_now(self, moves: tuple[Move, ...]) -> Event:
+        """Take slot and key at the first of `moves` that has both now."""
+
+    @abstractmethod
+    async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> _Result:
+        """Make the upstream call; raise AttemptError. The alarm is set for each phase."""
+
+    def _request_of(self, record: AttemptRecord) -> ChatRequest:
+        """Return what an attempt asks for."""
+        return self.request if record.after_break is not OnBreak.CONTINUE else self._continued(record)
+
+    def _continued(self, record: AttemptRecord) -> ChatRequest:
+        """Return what an attempt asks for that goes on from what was shown."""
+        raise RuntimeError(f"nothing was shown that attempt {record.attempt} could go on from")
+
+    def _shown(self, record: AttemptRecord) -> Shown:
+        """Return what the caller has of an attempt that broke."""
+        raise RuntimeError(f"nothing was shown of attempt {record.attempt}")
