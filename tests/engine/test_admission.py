@@ -10,7 +10,7 @@ import pytest
 
 from trunkline_server.engine.admission import Desk
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.gate import Gate, GateLimits
+from trunkline_server.routing.gate import Gate, GateLimits, Ticket
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.lease import Lease
 from trunkline_server.routing.types import Reason, Refusal
@@ -64,6 +64,42 @@ async def test_a_waiter_that_is_cancelled_leaves_nothing_behind(grant_first: boo
         front.release(held)
     with pytest.raises(asyncio.CancelledError):
         await waiting
+    assert (front.gate.in_flight, front.gate.waiting) == (0, 0)
+
+
+async def test_whoever_waits_learns_of_its_place() -> None:
+    """The ticket is handed over before the wait, and only if there is one; its place moves up as others leave."""
+    front, tickets = desk(), list[Ticket]()
+    held = await front.queue("m", NO_KEYS, time.monotonic() + 5, tickets.append)
+    assert isinstance(held, Lease)
+    assert tickets == []
+    waiting = [asyncio.ensure_future(front.queue("m", NO_KEYS, time.monotonic() + 5, tickets.append)) for _ in range(3)]
+    await turns()
+    assert [front.gate.position(ticket) for ticket in tickets] == [1, 2, 3]
+    front.release(held)
+    first = await waiting[0]
+    assert [front.gate.position(ticket) for ticket in tickets] == [None, 1, 2]
+    for task in waiting[1:]:
+        task.cancel()
+    await asyncio.wait(waiting)
+    assert [front.gate.position(ticket) for ticket in tickets] == [None, None, None]
+    assert isinstance(first, Lease)
+    front.release(first)
+    assert front.gate.in_flight == 0
+
+
+async def test_a_listener_that_raises_leaves_nothing_behind() -> None:
+    """Its error comes out of the wait, and the place in the queue is given up."""
+    front = desk()
+    held = await wait(front)
+    assert isinstance(held, Lease)
+
+    def fail(ticket: Ticket) -> None:
+        raise ValueError(str(ticket.number))
+
+    with pytest.raises(ValueError, match="1"):
+        await front.queue("m", NO_KEYS, time.monotonic() + 5, fail)
+    front.release(held)
     assert (front.gate.in_flight, front.gate.waiting) == (0, 0)
 
 

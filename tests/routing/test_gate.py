@@ -46,6 +46,20 @@ def test_no_usable_key_takes_no_slot() -> None:
     assert house.gate.try_take("other") is not None
 
 
+def test_a_place_in_the_queue_is_counted_from_its_head() -> None:
+    """Places move up as others are served or leave; who waits no more, or at another gate, has none."""
+    house, other = House(), House()
+    lease = house.take()
+    other.take()
+    tickets = [house.join(name) for name in ("one", "two", "three")]
+    assert [house.gate.position(ticket) for ticket in tickets] == [1, 2, 3]
+    house.gate.leave(tickets[1])
+    lease.release()
+    assert [house.gate.position(ticket) for ticket in tickets] == [None, None, 1]
+    elsewhere = [other.join(name) for name in ("one", "two", "three")]
+    assert [house.gate.position(ticket) for ticket in elsewhere] == [None, None, None]
+
+
 def test_first_in_first_out() -> None:
     """A slot that comes free goes to the one that waits longest, inside the release."""
     house = House()

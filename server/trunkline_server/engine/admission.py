@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from trunkline_server.routing.gate import Gate
+from trunkline_server.routing.gate import Gate, Ticket
 from trunkline_server.routing.lease import Lease
 from trunkline_server.routing.types import Refusal
 
@@ -24,8 +24,17 @@ class Desk:
         self._handle: asyncio.TimerHandle | None = None
         self._handle_at = 0.0
 
-    async def queue(self, model: str, exclude_keys: frozenset[str], deadline_at: float) -> Lease | Refusal:
-        """Wait for a slot and a key until the gate's bound or `deadline_at`; a cancelled wait leaves nothing behind."""
+    async def queue(
+        self,
+        model: str,
+        exclude_keys: frozenset[str],
+        deadline_at: float,
+        on_ticket: Callable[[Ticket], None] | None = None,
+    ) -> Lease | Refusal:
+        """Wait for a slot and a key until the gate's bound or `deadline_at`; a cancelled wait leaves nothing behind.
+
+        `on_ticket` is told the place in the queue, if one is taken: `gate.position` says how it moves up.
+        """
         lease = self.gate.try_take(model, exclude_keys)
         if lease is not None:
             return lease
@@ -46,9 +55,11 @@ class Desk:
             return ticket
         self.rearm()
         try:
+            if on_ticket is not None:
+                on_ticket(ticket)
             return await future
-        except asyncio.CancelledError:
-            # The grant may have come in the same turn of the loop as the cancellation.
+        except BaseException:
+            # Cancelled, or `on_ticket` raised. The grant may have come in the same turn of the loop as that.
             if future.done() and not future.cancelled() and isinstance(outcome := future.result(), Lease):
                 self.release(outcome)
             else:

@@ -209,6 +209,12 @@ class Gate:
         if ticket.state is TicketState.WAITING:
             self._remove(ticket, TicketState.LEFT)
 
+    def position(self, ticket: Ticket) -> int | None:
+        """Return a waiter's place in the queue, from 1; None if it waits no more. Walks the queue."""
+        if self._waiters.get(ticket.number) is not ticket:
+            return None
+        return next((place for place, number in enumerate(self._waiters, 1) if number == ticket.number), None)
+
     def _remove(self, ticket: Ticket, state: TicketState) -> None:
         ticket.state = state
         del self._waiters[ticket.number]
