@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncGenerator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import google_crc32c
 import pytest
+from tests.client.cutting_proxy import CuttingProxy
+from tests.rpc.conftest import FakeEngine, opening, serving, text, whole_end
 
 import trunkline
-from trunkline import StreamBrokenError
+from trunkline import StreamBrokenError, StreamLostError
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateways
+
+    from trunkline_server.chat.request import ChatRequest
+    from trunkline_server.engine.api import CallScope
+    from trunkline_server.engine.frames import Frame
 
 README = (Path(__file__).resolve().parents[2] / "clients/python/README.md").read_text()
 
@@ -49,6 +58,58 @@ async def test_the_synchronous_example_returns_the_answer(gateway: Gateways) -> 
     async with gateway() as running:
         answer = await asyncio.to_thread(example("tell_all"), running.address, "hello")
     assert answer.text == "You said: hello"
+
+
+async def test_the_example_that_reads_on_loses_nothing() -> None:
+    """A connection that is lost in the middle of an answer costs no piece, and none comes twice."""
+    frames = (*opening(), text("one "), text("two", 4))
+    sums = {"content_bytes": 7, "content_crc32c": google_crc32c.value(b"one two")}
+    whole = (*frames, replace(whole_end(), **sums))
+
+    async def begins(_request: ChatRequest, _scope: CallScope) -> AsyncGenerator[Frame, None]:
+        for frame in frames[:3]:
+            yield frame
+        await asyncio.Event().wait()
+
+    async def goes_on(_stream_id: str, after_seq: int, _scope: CallScope) -> AsyncGenerator[Frame, None]:
+        for frame in whole[after_seq:]:
+            yield frame
+
+    printed: list[str] = []
+    tell = example("tell_to_the_end")
+    async with (
+        serving(FakeEngine(on_stream=begins, on_resume=goes_on)) as served,
+        CuttingProxy(served.address).listening() as line,
+    ):
+
+        def show(piece: str, **_how: object) -> None:
+            printed.append(piece)
+            if len(printed) == 1:
+                line.cut()
+
+        tell.__globals__["print"] = show
+        answer = await asyncio.wait_for(tell(line.address, "hello"), 20)
+    assert printed == ["one ", "two"]
+    assert (answer.text, answer.complete) == ("one two", True)
+
+
+async def test_the_example_that_reads_on_stops_where_the_server_says_so() -> None:
+    """A stream that the server does not know any more is lost for good, with what had come."""
+
+    async def begins(_request: ChatRequest, _scope: CallScope) -> AsyncGenerator[Frame, None]:
+        for frame in (*opening(), text("one ")):
+            yield frame
+        await asyncio.Event().wait()
+
+    tell = example("tell_to_the_end")
+    async with (
+        serving(FakeEngine(on_stream=begins)) as served,
+        CuttingProxy(served.address).listening() as line,
+    ):
+        tell.__globals__["print"] = lambda *_pieces, **_how: line.cut()
+        with pytest.raises(StreamLostError) as caught:
+            await asyncio.wait_for(tell(line.address, "hello"), 20)
+    assert (caught.value.failure.reason, caught.value.partial.text) == ("STREAM_NOT_FOUND", "one ")
 
 
 def test_the_readme_names_every_error_and_what_an_answer_has() -> None:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from trunkline.events import StreamEvent
     from trunkline.v1 import AttemptStarted, StreamFrame
 
+_OF_ONE_READER = frozenset({"STREAM_NOT_FOUND", "STREAM_NOT_DETACHABLE", "STREAM_TOO_OLD", "STREAM_TAKEN_OVER"})
+"""Reasons that speak of reading the stream, and not of how the stream itself ended."""
 _KNOWN_OUTCOMES = frozenset({End.OUTCOME_COMPLETE, End.OUTCOME_INCOMPLETE, End.OUTCOME_FAILED})
 
 
@@ -93,7 +95,7 @@ class Assembly:
             return self._answer(end)
         if end is not None and end.outcome == End.OUTCOME_FAILED and end.error.code == _number(failure):
             raise broken(self._answer(end), failure)
-        if end is not None and failure.reason:
+        if end is not None and failure.reason and failure.reason not in _OF_ONE_READER:
             raise self._corrupted(f"its `end` frame and its status {failure.code.name} disagree", failure)
         # A status that is not Trunkline's own says only that the call was cut off: its true status did not come.
         raise lost(self.partial(), failure)

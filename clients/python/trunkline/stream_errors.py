@@ -38,7 +38,8 @@ class StreamBrokenError(StreamError):
 class StreamLostError(StreamError):
     """The stream was lost on its way: a deadline, a cancel or a lost connection came before its end was told.
 
-    Every frame up to `partial.last_seq` is there; a detachable stream may be resumed after it.
+    Every frame up to `partial.last_seq` is there; a detachable stream may be resumed after it, unless `failure` has a
+    reason: then the server says that it cannot be, or that another reader has it.
     """
 
 
