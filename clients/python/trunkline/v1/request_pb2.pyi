@@ -615,7 +615,9 @@ class RoutingOptions(_message.Message):
     allow_hedge: _builtins.bool
     """Whether a second attempt may race a slow first one. Unset: as the alias says."""
     detachable: _builtins.bool
-    """Keep the stream going for a while after a lost connection, so that ResumeStream can go on reading it."""
+    """Keep the stream going for a while after a lost connection, so that ResumeStream can go on reading it. Where there is
+    no room for it, `warnings` of `started` says so.
+    """
     announce_early: _builtins.bool
     """Send `started` at admission instead of with the first content. It commits the RPC: the caller's library no longer
     retries it.

@@ -125,10 +125,12 @@ class Started(_message.Message):
     request_id: _builtins.str
     """The request's id: the caller's own, or the one that was made."""
     stream_id: _builtins.str
-    """Names the stream for ResumeStream. Empty: it cannot be resumed."""
+    """Names the stream for ResumeStream; every stream has one. Only a stream that was made `detachable` can be resumed: one
+    that was not is refused as STREAM_NOT_DETACHABLE, and where that could not be granted `warnings` says so.
+    """
     @_builtins.property
     def route(self) -> _route_pb2.RouteInfo:
-        """How the request is routed. At admission still without `served_by`."""
+        """How the request is routed. At admission still without `served_by`, which `attempt_started` tells."""
 
     @_builtins.property
     def created(self) -> _timestamp_pb2.Timestamp:
@@ -384,7 +386,9 @@ class AttemptFailed(_message.Message):
         NEXT_CONTINUING: AttemptFailed._Next.ValueType  # 1
         """Another attempt goes on from here."""
         NEXT_RESTARTING: AttemptFailed._Next.ValueType  # 2
-        """A `reset` follows, then another attempt from the beginning."""
+        """Another attempt from the beginning, if one can be made. A `reset` comes right before it; until then, and if none
+        comes, what was sent stands.
+        """
         NEXT_GIVING_UP: AttemptFailed._Next.ValueType  # 3
         """The stream ends as failed."""
 
@@ -396,7 +400,9 @@ class AttemptFailed(_message.Message):
     NEXT_CONTINUING: AttemptFailed.Next.ValueType  # 1
     """Another attempt goes on from here."""
     NEXT_RESTARTING: AttemptFailed.Next.ValueType  # 2
-    """A `reset` follows, then another attempt from the beginning."""
+    """Another attempt from the beginning, if one can be made. A `reset` comes right before it; until then, and if none
+    comes, what was sent stands.
+    """
     NEXT_GIVING_UP: AttemptFailed.Next.ValueType  # 3
     """The stream ends as failed."""
 
@@ -464,7 +470,7 @@ Global___AttemptFailed: _TypeAlias = AttemptFailed  # noqa: Y015
 
 @_typing.final
 class Reset(_message.Message):
-    """Content is taken back, and another attempt starts."""
+    """Content is taken back, and another attempt starts or goes on from what is left."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -659,7 +665,7 @@ Global___End: _TypeAlias = End  # noqa: Y015
 
 @_typing.final
 class ResumeStreamRequest(_message.Message):
-    """Which stream to go on reading."""
+    """Which stream to go on reading, or to end."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -667,11 +673,16 @@ class ResumeStreamRequest(_message.Message):
     AFTER_SEQ_FIELD_NUMBER: _builtins.int
     CANCEL_FIELD_NUMBER: _builtins.int
     stream_id: _builtins.str
-    """`stream_id` of its `started` frame. Required."""
+    """`stream_id` of its `started` frame, at most 64 bytes. Required. Only the caller that made the stream may name it."""
     after_seq: _builtins.int
-    """Send the frames with a higher `seq`. 0: from the beginning."""
+    """Send the frames with a higher `seq`, under the numbers that they have. 0: from the beginning. Frames that are no
+    longer kept are STREAM_TOO_OLD; with the `seq` of the `end` frame only the status comes. Another reader of the stream
+    ends with STREAM_TAKEN_OVER.
+    """
     cancel: _builtins.bool
-    """End the stream instead."""
+    """End the stream instead: its upstream call is closed, and this call ends OK without frames. `after_seq` says nothing
+    then.
+    """
     def __init__(
         self,
         *,
