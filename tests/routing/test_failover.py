@@ -13,6 +13,7 @@ from trunkline_server.routing.events import (
     Action,
     AttemptFailed,
     Backoff,
+    Broken,
     Completed,
     Dispatch,
     Drop,
@@ -36,7 +37,7 @@ from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.moves import Move
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Candidate, Plan
-from trunkline_server.routing.types import Reason, Refusal, TargetId
+from trunkline_server.routing.types import OnBreak, Reason, Refusal, TargetId
 
 FULL = Refusal(FailureClass.SATURATED, Reason.QUEUE_FULL, "full", 1.0)
 COOLING = Refusal(FailureClass.RATE_LIMITED, Reason.RATE_LIMITED, "cooling", 9.0)
@@ -269,16 +270,15 @@ def test_the_first_dispatched_candidates_failure_is_told() -> None:
 
 
 def test_after_the_commit_point_nothing_is_replaced_in_silence() -> None:
-    """A failure after the first content ends the call as STREAM_BROKEN, with fallbacks and attempts left."""
+    """A failure after the first content is told and ends the call, with fallbacks and attempts left."""
     call = Driven(plan(["a/m"], ["b/m"]))
     call.start()
     call.dispatch()
     call.machine.handle(FirstContent())
-    ended = call.fail(F.TRUNCATED)
-    assert isinstance(ended, Fail)
-    assert ended.reason is Reason.STREAM_BROKEN
-    assert ended.broken is not None
-    assert ended.broken.failure_class is F.TRUNCATED
+    broken = call.fail(F.TRUNCATED)
+    failure = Failure(F.TRUNCATED, "test")
+    assert broken == Broken(failure, OnBreak.FAIL, OnBreak.FAIL, "", Fail(Reason.STREAM_BROKEN, failure=failure))
+    assert call.machine.state is State.ENDED
 
 
 @pytest.mark.parametrize("stop", [Reason.DEADLINE, Reason.CANCELLED, Reason.SERVER_DRAINING])
@@ -293,9 +293,9 @@ def test_a_stop_ends_any_wait_and_any_attempt(stop: Reason) -> None:
     committed.dispatch()
     committed.machine.handle(FirstContent())
     ended = committed.machine.handle(Stopped(stop))
-    assert isinstance(ended, Fail)
-    assert ended.reason is stop
-    assert ended.broken is not None
+    assert isinstance(ended, Broken)
+    assert ended.then == Fail(stop)
+    assert not ended.failure.rule.counts
 
 
 def test_after_the_end_events_are_dropped() -> None:

@@ -30,6 +30,7 @@ from trunkline_server.routing.events import (
     Woke,
 )
 from trunkline_server.routing.failures import RULES, Failure, FailureClass
+from trunkline_server.routing.health import Health
 from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Demand, NoEligibleTargetError, Plan, make_plan
@@ -77,7 +78,7 @@ class World:
             self.alias,
             demand or Demand(),
             lambda target: self.refusals.get(str(target)),
-            lambda target: self.circuits[str(target)],
+            lambda target: Health(self.circuits[str(target)]),
             advance=advance,
         )
 
@@ -390,6 +391,6 @@ def test_a_probe_whose_call_was_dropped_gives_its_place_back() -> None:
     world = World(["a/m"], ["b/m"]).set(a=HALF_OPEN)
     outcome(world)
     assert world.names() == ["b/m"]
-    world.machine.guard.ended()
-    world.machine.guard.ended()
+    world.machine.close()
+    world.machine.close()
     assert world.names() == ["a/m", "b/m"]

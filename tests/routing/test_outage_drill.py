@@ -30,6 +30,7 @@ from trunkline_server.routing.events import (
     Woke,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.health import Health
 from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Demand, make_plan
@@ -73,7 +74,7 @@ class Drill:
             heapq.heappush(agenda, (clock() + seconds, next(numbers), act))
 
         def start() -> None:
-            plan = make_plan(alias, Demand(), lambda _: None, lambda target: circuits[str(target)])
+            plan = make_plan(alias, Demand(), lambda _: None, lambda target: Health(circuits[str(target)]))
             machine = Machine(plan, Allowance(3, clock() + 30.0), clock=clock, rng=rng)
             go_on(machine, machine.handle(Started()))
 
