@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 TIMER_S: Final = 0.4
 """Of upstreams that fall silent; the others have the generous default, so that a busy machine is no fault."""
 
+TRANSPORTS: Final = ("aiohttp", "httpx")
+
 REPEATED_BYTES: Final = 40
 """What a model that is asked in words to go on says again first."""
 
@@ -154,6 +156,8 @@ def routes(cases: Sequence[Case], refusing_url: str) -> str:
     models: dict[str, Any] = {}
     for case in cases:
         faulty = _provider(refusing_url if case.row.refuse else "{base}", f"FAULTY_{case.number}_API_KEY")
+        # Over the answers of a place, each ask meets both.
+        faulty["transport"] = TRANSPORTS[case.number // 2 % 2]
         if class_of(case.row, case.place, unary=case.ask is Ask.UNARY) in {"FIRST_TOKEN_TIMEOUT", "STALLED"}:
             faulty["timeouts"] = {"first_token_s": TIMER_S, "stall_s": TIMER_S, "response_s": TIMER_S}
         providers[case.provider] = faulty
