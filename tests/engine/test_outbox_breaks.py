@@ -196,6 +196,14 @@ def test_text_is_told_in_the_order_of_its_parts() -> None:
     assert outbox.standing() == expected
 
 
+def test_a_refusal_is_seen_whatever_part_it_comes_in() -> None:
+    """Its words are no text to go on from, even if a provider puts both into one part."""
+    outbox = begun(keep_text=True)
+    for delta in (TextDelta(0, "a"), RefusalDelta(0, "no"), TextDelta(0, "b")):
+        outbox.put(1, delta)
+    assert outbox.standing() == Standing("ab", (), (), has_refusal=True, first_open_part=None, text_before_open="ab")
+
+
 # By property.
 
 KINDS = ("text", "thinking", "refusal", "call")
