@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import Parameter
 
@@ -36,6 +36,10 @@ def complete(
     *,
     asked: Asked = DEFAULT_ASKED,
     stream: Annotated[bool, Parameter(help="Print the answer as it comes.")] = False,
+    on_break: Annotated[
+        Literal["fail", "restart", "continue"] | None,
+        Parameter(help="What follows a stream that breaks after content came. Without it: as the alias says."),
+    ] = None,
     timeout_s: Annotated[float, Parameter(help="The call's deadline, in seconds.")] = 120.0,
     json_output: Annotated[
         bool, Parameter(name="--json", help="Print protobuf JSON on one line; with --stream, one line a frame.")
@@ -53,6 +57,8 @@ def complete(
     """
     deadline_s = checked_timeout(timeout_s)
     request = make_request(prompt, asked)
+    if on_break is not None:
+        _set_on_break(request, on_break)
     if stream:
         return _stream(request, deadline_s, server, as_json=json_output)
     try:
@@ -90,6 +96,12 @@ def make_request(prompt: str, asked: Asked) -> CompleteRequest:
             raise exits.UsageError("--max-output-tokens must be at least 1")
         request.sampling.CopyFrom(Sampling(max_output_tokens=asked.max_output_tokens))
     return request
+
+
+def _set_on_break(request: CompleteRequest, on_break: str) -> None:
+    from trunkline.v1 import OnBreak
+
+    request.routing.on_break = OnBreak.Value(f"ON_BREAK_{on_break.upper()}")
 
 
 def _stream(request: CompleteRequest, deadline_s: float, server: Server, *, as_json: bool) -> int:

@@ -10,8 +10,10 @@ from trunkline.v1 import End
 from trunkline_server.cli import exits
 from trunkline_server.cli.wording import (
     attempt_line,
+    begun_line,
     broken_lines,
     finish_text,
+    reset_line,
     seconds,
     target_name,
     usage_text,
@@ -29,6 +31,7 @@ class StreamOutput:
     def __init__(self, *, as_json: bool) -> None:
         self._as_json = as_json
         self._mid_line = False
+        self._broke = False
         self.ended = False
         """Whether the `end` frame came: it told of every attempt."""
 
@@ -60,11 +63,14 @@ class StreamOutput:
                     self._remark(f"warning: {warning.code}: {warning.message}")
             case "deltas":
                 self._write("".join(map(_text, frame.deltas.items)))
+            case "attempt_started":
+                if self._broke:
+                    self._remark(begun_line(frame.attempt, frame.attempt_started))
             case "attempt_failed":
-                for line in broken_lines(frame.attempt, frame.attempt_failed):
-                    self._remark(line)
+                self._broke = True
+                self._remark("\n".join(broken_lines(frame.attempt, frame.attempt_failed)))
             case "reset":
-                self._remark(f"reset: what came after frame {frame.reset.keep_through_seq} does not count")
+                self._remark(reset_line(frame.reset))
             case "draining":
                 self._remark(f"draining: the server goes down in {seconds(frame.draining.time_left)}")
             case "end":

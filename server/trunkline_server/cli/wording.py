@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from trunkline.v1 import AttemptFailed, AttemptSummary, FailureClass, FinishReason, OnBreak
+from trunkline.v1 import AttemptFailed, AttemptSummary, Continuation, FailureClass, FinishReason, OnBreak
 
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
-    from trunkline.v1 import Error, Target, Usage
+    from trunkline.v1 import AttemptStarted, Error, Reset, Target, Usage
 
 _NANO = 1_000_000_000
 _FIRST_ERROR_STATUS = 400
@@ -43,7 +43,7 @@ def usage_text(usage: Usage) -> str:
 
 
 def why_text(why: AttemptSummary.Why.ValueType) -> str:
-    """Return why an attempt was made: FIRST, RETRY, KEY_WALK, FAILOVER."""
+    """Return why an attempt was made: FIRST, RETRY, KEY_WALK, FAILOVER, HEDGE, CONTINUATION, RESTART."""
     return AttemptSummary.Why.Name(why).removeprefix("WHY_")
 
 
@@ -88,3 +88,22 @@ def broken_lines(attempt: int, failed: AttemptFailed) -> list[str]:
         f"attempt_failed: attempt {attempt} broke: {where}: {class_text(failed.error)}: {failed.error.message}",
         f"  {delivered}; on_break {policy}; next: {next_step}",
     ]
+
+
+def begun_line(attempt: int, started: AttemptStarted) -> str:
+    """Return the attempt that takes over from a broken one in a line, with its seam if it goes on from the text."""
+    line = f"attempt_started: attempt {attempt}: {target_name(started.target)} key {started.target.key_id} "
+    line += why_text(started.why)
+    if not started.HasField("continuation"):
+        return line
+    seam = started.continuation
+    method = Continuation.Method.Name(seam.method).removeprefix("METHOD_")
+    cut = f", {seam.overlap_bytes} repeated bytes cut" if seam.overlap_bytes else ""
+    return f"{line} after frame {seam.after_seq} ({method}{cut})"
+
+
+def reset_line(reset: Reset) -> str:
+    """Return what of the text that was printed still counts."""
+    if not reset.keep_through_seq:
+        return "reset: nothing so far counts, the answer begins again"
+    return f"reset: what came after frame {reset.keep_through_seq} does not count"
