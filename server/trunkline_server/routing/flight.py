@@ -1,9 +1,10 @@
-"""An attempt in flight, as the shared health hears of it: its circuit, and the budget that a retry was paid from."""
+"""Attempts in flight, as the shared health hears of them: circuits, and the budgets that retries were paid from."""
 
 from __future__ import annotations
 
 from trunkline_server.routing.budget import Charge
 from trunkline_server.routing.circuit import Permit
+from trunkline_server.routing.failover import IllegalEventError
 from trunkline_server.routing.failures import Failure
 
 
@@ -44,3 +45,33 @@ class Flight:
             permit.ended()
         if charge is not None:
             charge.ended()
+
+
+class Flights(dict[int, Flight]):
+    """One request's attempts in flight, by their number: two while they race, else one or none."""
+
+    __slots__ = ()
+
+    def _meant(self, attempt: int) -> int:
+        """Return the number of the attempt that an event is about; 0 is the only one."""
+        if not attempt and len(self) == 1:
+            return next(iter(self))
+        if attempt not in self:
+            raise IllegalEventError(f"attempt {attempt}, where {sorted(self)} are in flight")
+        return attempt
+
+    def landed(self, attempt: int) -> Flight:
+        """Return the flight of this attempt, which is over, and keep it no longer."""
+        return self.pop(self._meant(attempt))
+
+    def won(self, attempt: int) -> Flight:
+        """Return the flight of this attempt, the only one from now on: one that raced it is let go of."""
+        attempt = self._meant(attempt)
+        for other in [number for number in self if number != attempt]:
+            self.pop(other).ended()
+        return self[attempt]
+
+    def close(self) -> None:
+        """Let go of all that are left."""
+        while self:
+            self.popitem()[1].ended()

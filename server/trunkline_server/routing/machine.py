@@ -38,7 +38,7 @@ from trunkline_server.routing.events import (
 )
 from trunkline_server.routing.failover import TABLE, IllegalEventError, State, state_after
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.flight import Flight
+from trunkline_server.routing.flight import Flight, Flights
 from trunkline_server.routing.guard import Guard
 from trunkline_server.routing.moves import History, Move, hedge_moves, immediate_moves, return_moves, waiting_moves
 from trunkline_server.routing.permission import Permission
@@ -101,8 +101,7 @@ class Machine:
         spending = Spending(plan.candidates, caller, sent_again=sent_again)
         self._may = Permission(plan, allowance, self.guard, spending, clock=clock, streams=streams)
         self._rng = rng
-        self._flights: dict[int, Flight] = {}
-        """Attempts in flight, by their number: two while they race, else one or none."""
+        self._flights = Flights()
         self._first = -1
         """The candidate of the first attempt."""
         self._tier = -1
@@ -135,8 +134,7 @@ class Machine:
 
     def close(self) -> None:
         """Let go of the attempts that are still in flight."""
-        while self._flights:
-            self._flights.popitem()[1].ended()
+        self._flights.close()
 
     @property
     def attempts_used(self) -> int:
@@ -145,8 +143,8 @@ class Machine:
 
     @property
     def not_made(self) -> list[str]:
-        """Attempts that were not made, each with its reason."""
-        return self._may.not_made
+        """Attempts that were not made, each with its reason, told once."""
+        return list(dict.fromkeys(self._may.not_made))
 
     # Seeking for the first attempt: tier by tier, at once or in the queue of its first candidate.
 
@@ -237,7 +235,7 @@ class Machine:
         tried = self.history[index].tried_keys
         free_walk = any(move.candidate == index and move.walk for move in self._moves) and key_id not in tried
         allowance = self._may.allowance
-        allowance.spend(walk=free_walk, after_break=self._mending is not None)
+        allowance.spend(walk=free_walk, after_break=self._mending is not None, hedge=why is Why.HEDGE)
         tried.append(key_id)
         attempt = allowance.attempts + allowance.key_walks
         charge = self._may.spending.enter(index, hedge=why is Why.HEDGE)
@@ -248,20 +246,16 @@ class Machine:
         return Dispatch(attempt, index, key_id, why, self._mending)
 
     def _on_first_content(self, event: FirstContent) -> Action:
-        self._only(event.attempt).succeeded()
+        self._won(event.attempt).succeeded()
         return GoOn()
 
     def _on_completed(self, event: Completed) -> Action:
-        self._only(event.attempt).succeeded()
+        self._won(event.attempt).succeeded()
         self.close()
         return Finish()
 
-    def _only(self, attempt: int) -> Flight:
-        """Return the flight of this attempt, the only one from now on: it has won if it raced another."""
-        attempt = attempt or next(iter(self._flights))
-        winner = self._flights.pop(attempt)
-        self.close()
-        self._flights[attempt] = winner
+    def _won(self, attempt: int) -> Flight:
+        winner = self._flights.won(attempt)
         self.at = winner.candidate
         return winner
 
@@ -269,7 +263,8 @@ class Machine:
 
     def _on_slow(self, _: Slow) -> Action:
         moves = hedge_moves(self.plan, self.history, self.at)
-        let_in = self.guard.let_in([move for move in moves if self._may.hedged(move)])
+        after_break = self._mending is not None
+        let_in = self.guard.let_in([move for move in moves if self._may.hedged(move, after_break=after_break)])
         return self._try_now(let_in) if let_in else GoOn()
 
     def _on_hedge_granted(self, event: Granted) -> Action:
@@ -304,11 +299,11 @@ class Machine:
             if not bar and step is OnBreak.CONTINUE and shown.nothing_left:
                 return Broken(failure, self.on_break, step, told, Finish())
             if not bar:
-                noted = len(self.not_made)
+                noted = len(self._may.not_made)
                 action = self._mend(step, failure)
                 if action is not None:
                     return Broken(failure, self.on_break, step, told, action)
-                bar = self._why_nobody(step, self.not_made[noted:])
+                bar = self._why_nobody(step, self._may.not_made[noted:])
             if bar not in because:
                 because.append(bar)
         return Broken(failure, self.on_break, OnBreak.FAIL, "; ".join(because), self._end())
@@ -317,7 +312,7 @@ class Machine:
         """Return what leads to the attempt that takes over from the broken one; None if there can be none."""
         self._mending = step
         self._fits = self._goes_on if step is OnBreak.CONTINUE else None
-        return self._move_on(failure)
+        return self._move_on(failure, walk=False)  # its key was good enough to show content
 
     def _goes_on(self, index: int) -> bool:
         policy = self.plan.alias.policy
@@ -326,20 +321,21 @@ class Machine:
     def _why_nobody(self, step: OnBreak, not_made: Sequence[str]) -> str:
         if step is OnBreak.CONTINUE and not any(map(self._goes_on, range(len(self.plan.candidates)))):
             return "no target can go on from the text"
-        return not_made[0] if not_made else "no other attempt may be made"
+        if not_made:
+            return not_made[0]
+        return "no other target can go on from the text" if self._fits is not None else "nobody else may be tried"
 
     def _note_failure(self, event: AttemptFailed) -> None:
-        attempt = event.attempt or next(iter(self._flights))
-        flight = self._flights.pop(attempt)
+        flight = self._flights.landed(event.attempt)
         flight.failed(event.failure)
         self.at = flight.candidate
         self._after = event.failure
         self._may.spending.note_failed(flight.candidate, event.failure)
         self.history[flight.candidate].failures.append(event.failure)
 
-    def _move_on(self, failure: Failure) -> TryNow | Queue | Backoff | None:
+    def _move_on(self, failure: Failure, *, walk: bool = True) -> TryNow | Queue | Backoff | None:
         """Return the first move that the failure's row allows and that may be made; None if there is none."""
-        moves = self._fitting(immediate_moves(self.plan, self.history, self.at, failure))
+        moves = self._fitting(immediate_moves(self.plan, self.history, self.at, failure, walk=walk))
         self._immediate = self.guard.let_in([move for move in moves if self._asked(move)])
         return self._try_now(self._immediate) if self._immediate else self._go_back(failure)
 

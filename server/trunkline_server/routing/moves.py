@@ -40,14 +40,17 @@ class History:
         return self.failures[-1] if self.failures else None
 
 
-def immediate_moves(plan: Plan, history: Sequence[History], at: int, failure: Failure) -> list[Move]:
+def immediate_moves(
+    plan: Plan, history: Sequence[History], at: int, failure: Failure, *, walk: bool = True
+) -> list[Move]:
     """Return moves 1 to 3 after `failure` at candidate `at`: another key, this tier's untried, the next tiers' untried.
 
-    The order is theirs; whether one can start now is found out by trying.
+    The order is theirs; whether one can start now is found out by trying. `walk`: whether the failed key may be walked
+    past for free.
     """
     moves: list[Move] = []
     if failure.rule.other_key:
-        moves.append(Move(at, frozenset(history[at].tried_keys), failure.failure_class in FREE_WALK))
+        moves.append(Move(at, frozenset(history[at].tried_keys), walk and failure.failure_class in FREE_WALK))
     untried = [
         index
         for index, candidate in enumerate(plan.candidates)

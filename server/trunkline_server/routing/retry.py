@@ -1,8 +1,8 @@
 """May another attempt be made at all, and after how long: asked in one place.
 
 A blind retry amplifies an outage. How many attempts the request has left, and whether the time left is worth one more,
-is answered here; the machine asks it together with the other questions, in its `_may`. Criticality joins them with the
-issue that builds it.
+is answered here; `permission` asks it together with the other questions. Criticality joins them with the issue that
+builds it.
 """
 
 from __future__ import annotations
@@ -34,9 +34,11 @@ class Allowance:
     after_break: int = 0
     """Of them, those that were made after content had been shown."""
     key_walks: int = 0
+    hedged: bool = False
 
-    def spend(self, *, walk: bool, after_break: bool = False) -> None:
-        """Book one dispatch; `walk` for a free step to another key."""
+    def spend(self, *, walk: bool, after_break: bool = False, hedge: bool = False) -> None:
+        """Book one dispatch; `walk` for a free step to another key, `hedge` for one that races another."""
+        self.hedged = self.hedged or hedge
         if walk:
             self.key_walks += 1
         else:
@@ -48,7 +50,7 @@ class Allowance:
     ) -> str | None:
         """Return why no further attempt may be made that starts after `wait_s`, or None.
 
-        `expected_s`: how long its target takes to the first content, as far as that is known.
+        `expected_s`: how long its target usually takes to the first content, or to the answer; None if not known.
         """
         if walk and self.key_walks >= KEY_WALK_STEPS:
             return f"walked through {KEY_WALK_STEPS} keys already"
@@ -60,8 +62,14 @@ class Allowance:
         if left_s <= 0:
             return "the deadline leaves no time for it"
         if expected_s is not None and left_s < expected_s:
-            return f"it takes {expected_s:.2g} s to its first content, and the deadline leaves {left_s:.2g} s"
+            return f"it usually takes {expected_s:.2g} s, and the deadline leaves {left_s:.2g} s"
         return None
+
+    def refuses_hedge(self, *, after_break: bool) -> str | None:
+        """Return why no attempt may race the one in flight, or None: one may, before any content was shown."""
+        if after_break:
+            return "content was shown already"
+        return "the one attempt beside another is used" if self.hedged else None
 
 
 def backoff_s(failures_here: int, retry_after_s: float | None, rng: random.Random) -> float:
