@@ -16,9 +16,7 @@ from trunkline.v1 import (
     CRITICALITY_SHEDDABLE,
     CRITICALITY_UNSPECIFIED,
     FINISH_REASON_STOP,
-    ON_BREAK_CONTINUE,
     ON_BREAK_FAIL,
-    ON_BREAK_RESTART,
     ON_BREAK_UNSPECIFIED,
     ROLE_ASSISTANT,
     ROLE_USER,
@@ -286,19 +284,14 @@ LATER: dict[str, dict[str, Any]] = {
     "fallback_models": {"fallback_models": ["default"]},
     "sticky_key": {"sticky_key": "user-1"},
     "criticality": {"criticality": CRITICALITY_SHEDDABLE},
-    "on_break": {"on_break": ON_BREAK_CONTINUE},
     "max_cost_nanousd": {"max_cost_nanousd": 5},
-    "max_first_token": {"max_first_token": SECOND},
-    "max_token_gap": {"max_token_gap": SECOND},
     "require_capabilities": {"require_capabilities": ["tools"]},
     "allow_regions": {"allow_regions": ["eu"]},
-    "allow_hedge": {"allow_hedge": True},
-    "detachable": {"detachable": True},
-    "heartbeat": {"heartbeat": SECOND},
-    "announce_early": {"announce_early": True},
-    "usage_every": {"usage_every": SECOND},
 }
-BUILT = {"on_break", "max_attempts", "allow_fallback", "exclude_targets"}
+BUILT = {
+    "on_break", "max_attempts", "allow_fallback", "exclude_targets", "max_first_token", "max_token_gap", "allow_hedge",
+    "detachable", "heartbeat", "announce_early", "usage_every",
+}  # fmt: skip
 
 
 def test_no_routing_option_is_forgotten() -> None:
@@ -311,7 +304,7 @@ def test_no_routing_option_is_forgotten() -> None:
 async def test_options_of_later_are_refused_by_name(gateway: Gateways, method: str) -> None:
     """Each alone is UNIMPLEMENTED, NOT_BUILT with its path; all together are told in one go."""
     async with gateway() as running:
-        for name, fields in (*LATER.items(), ("on_break", {"on_break": ON_BREAK_RESTART})):
+        for name, fields in LATER.items():
             failure = await refused(running, ask(routing=RoutingOptions(**fields)), method)
             assert (failure.code, failure.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
             assert paths(failure) == [f"routing.{name}"]
@@ -347,14 +340,16 @@ async def test_options_that_ask_for_nothing_pass(gateway: Gateways) -> None:
             assert error is None
 
 
-async def test_resuming_a_stream_is_not_built(gateway: Gateways) -> None:
-    """ResumeStream says so by its own name."""
+async def test_resuming_a_stream_that_is_not_there_is_told(gateway: Gateways) -> None:
+    """NOT_FOUND, whatever the id looks like and whether the stream is to be read or ended."""
     async with gateway() as running:
-        error = await raw_call(running, "ResumeStream", ResumeStreamRequest(stream_id="s").SerializeToString())
-        assert error is not None
-        failure = well_told(error)
-        assert (failure.code, failure.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
-        assert "ResumeStream" in failure.message
+        for stream_id in ("s", "0-" + "f" * 32):
+            for cancel in (False, True):
+                request = ResumeStreamRequest(stream_id=stream_id, cancel=cancel)
+                error = await raw_call(running, "ResumeStream", request.SerializeToString())
+                assert error is not None
+                failure = well_told(error)
+                assert (failure.code, failure.reason) == (grpc.StatusCode.NOT_FOUND, "STREAM_NOT_FOUND")
 
 
 async def test_mutated_messages_end_in_typed_errors_only(gateway: Gateways, sized: Sized, rng: random.Random) -> None:
