@@ -187,10 +187,12 @@ class DetachableStream:
     def _check(self, after_seq: int) -> None:
         if self._forgotten:
             raise CallFailedError(stream_not_found())
-        if after_seq > self._shown_seq:
+        oldest_seq = self._ring.oldest_seq
+        if after_seq + 1 < oldest_seq:
+            raise CallFailedError(_too_old(oldest_seq))
+        # Who was told that frames are gone which nobody ever got may still have those behind them.
+        if after_seq > max(self._shown_seq, oldest_seq - 1):
             raise CallFailedError(_not_sent_yet(after_seq, self._shown_seq))
-        if after_seq + 1 < self._ring.oldest_seq:
-            raise CallFailedError(_too_old(self._ring.oldest_seq))
 
     def _attach(self, after_seq: int, scope: CallScope) -> _Reader:
         """Make a reader the one that reads; whoever did so before it hears of it."""
