@@ -6,6 +6,8 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncGenerator, Callable
 
+import pytest
+
 from trunkline_server.chat.answer import FinishReason
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.detached import DetachableStream
@@ -240,6 +242,12 @@ class House:
     def resume(self, stream_id: str, after_seq: int, caller: str = "ann", *, scope: CallScope | None = None) -> Client:
         """Come back to a stream. Raises CallFailedError if it is refused at once."""
         return Client(self.registry.resume(stream_id, after_seq, scope or scope_of(caller)))
+
+    async def refused(self, stream_id: str, after_seq: int, caller: str = "ann") -> CallFailure:
+        """Return why a stream cannot be resumed."""
+        with pytest.raises(CallFailedError) as caught:
+            await anext(self.registry.resume(stream_id, after_seq, scope_of(caller)))
+        return caught.value.failure
 
     async def forgotten(self, stream_id: str) -> None:
         """Wait until a stream was forgotten."""

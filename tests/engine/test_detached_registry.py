@@ -218,6 +218,7 @@ async def test_closing_ends_everything() -> None:
     for text in "cd":
         stuck.put(text)
         await settle()
+    streams = tuple(house.registry._streams.values())
     await house.registry.aclose()
     slow.go_on()
     for reader in (client, slow):
@@ -225,6 +226,7 @@ async def test_closing_ends_everything() -> None:
         assert reader.reason is Reason.SERVER_DRAINING
         assert isinstance(reader.seen[-1], EndFrame)
     assert slow.text == "cd"
+    assert [stream._timer for stream in streams] == [None, None, None]
     assert [source.ended for source in (read, lost, stuck)] == [1, 1, 1]
     assert (len(house.registry), house.registry.reserved_bytes, house.registry.detached) == (0, 0, 0)
     assert house.registry.may_detach("ann") == "the server is going down"

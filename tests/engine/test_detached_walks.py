@@ -33,6 +33,8 @@ class Followed:
 
     def note(self, client: Client, after_seq: int) -> None:
         """Take down what an RPC brought: in order from where it asked, and each number always the same frame."""
+        if client.task.done() and not client.task.cancelled():
+            client.task.result()
         assert client.seqs == list(range(after_seq + 1, after_seq + 1 + len(client.seqs)))
         for frame in client.seen:
             assert self.frames.setdefault(frame.seq, frame) is frame
