@@ -168,7 +168,7 @@ class Fail:
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """The attempt broke after content was shown: tell the caller, then do `then`.
+    """An attempt broke after content was shown, and it is known what follows: tell the caller, then do `then`.
 
     `then` is Fail for giving up, Finish if the caller has all that it may have, else what leads to another attempt.
     """
@@ -178,7 +178,7 @@ class Broken:
     applied: OnBreak
     degraded_because: str
     """Why less is done than was asked for; empty if it is not less."""
-    then: TryNow | Queue | Backoff | Finish | Fail
+    then: Dispatch | Queue | Backoff | Finish | Fail
 
 
 Action = TryNow | Queue | Backoff | Dispatch | GoOn | Drop | Finish | Fail | Broken

@@ -92,7 +92,7 @@ TABLE: Mapping[tuple[State, type[Event]], Row] = {
     (_S.NEW, Started): Row("on_started", _to(TryNow, Fail)),
     (_S.NEW, Stopped): Row("on_stopped", _to(Fail)),
     (_S.SEEKING, Granted): Row("on_granted", _to(Dispatch)),
-    (_S.SEEKING, NoneFree): Row("on_none_free", _to(Queue, Backoff, Fail)),
+    (_S.SEEKING, NoneFree): Row("on_none_free", _to(TryNow, Queue, Backoff, Fail)),
     (_S.SEEKING, Stopped): Row("on_stopped", _to(Fail)),
     (_S.QUEUED, Granted): Row("on_granted_late", _to(Dispatch, TryNow, Queue, Fail)),
     (_S.QUEUED, Refused): Row("on_refused", _to(TryNow, Queue, Fail)),

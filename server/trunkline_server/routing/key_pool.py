@@ -171,25 +171,31 @@ class KeyPool:
         """
         lane = self._lanes.get(model) or self._open_lane(model)
         if lane is None:
-            return self._refusal(FailureClass.MODEL_UNAVAILABLE, f"no key of {self.provider} may serve {model}")
+            return self._refusal(
+                FailureClass.MODEL_UNAVAILABLE, f"no key of {self.provider} may serve {model}", never=True
+            )
         now = self._clock()
         at = lane.earliest(exclude, now)
         if at is not None and at <= now:
             return None
+        never = at is None
         left = [key for key in lane.keys if key.id not in exclude] if exclude else lane.keys
         if not left:
             at = lane.earliest(_NOBODY, now)
             if at is not None and at <= now:
                 told = f"every key of {self.provider} for {model} was tried"
-                return self._refusal(FailureClass.MODEL_UNAVAILABLE, told)
+                return self._refusal(FailureClass.MODEL_UNAVAILABLE, told, never=True)
             left = lane.keys
         failure_class = _held_back_by(left)
         retry_after_s = PROBE_OUTCOME_S if at is None else at - now
-        return self._refusal(failure_class, _TOLD[failure_class].format(self.provider, model), retry_after_s)
+        told = _TOLD[failure_class].format(self.provider, model)
+        return self._refusal(failure_class, told, retry_after_s, never=never)
 
     @staticmethod
-    def _refusal(failure_class: FailureClass, told: str, retry_after_s: float | None = None) -> Refusal:
-        return Refusal(failure_class, reason_of(failure_class), told, retry_after_s)
+    def _refusal(
+        failure_class: FailureClass, told: str, retry_after_s: float | None = None, *, never: bool = False
+    ) -> Refusal:
+        return Refusal(failure_class, reason_of(failure_class), told, retry_after_s, never)
 
     # -- what is learnt
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from trunkline_server.routing.aliases import Policy
-from trunkline_server.routing.breaks import barred, can_go_on, steps, stopped_failure
+from trunkline_server.routing.breaks import can_go_on, stopped_failure
 from trunkline_server.routing.clock import Clock
 from trunkline_server.routing.events import (
     Action,
@@ -40,12 +40,15 @@ from trunkline_server.routing.failover import TABLE, IllegalEventError, State, s
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.flight import Flight, Flights
 from trunkline_server.routing.guard import Guard
+from trunkline_server.routing.mending import Mending
 from trunkline_server.routing.moves import History, Move, hedge_moves, immediate_moves, return_moves, waiting_moves
 from trunkline_server.routing.permission import Permission
 from trunkline_server.routing.retry import Allowance, backoff_s
 from trunkline_server.routing.selection import Plan
 from trunkline_server.routing.spending import Spending
 from trunkline_server.routing.types import OnBreak, Reason, Refusal, reason_of
+
+_AfterBreak = Dispatch | Queue | Backoff | Finish | Fail
 
 
 class Machine:
@@ -56,26 +59,10 @@ class Machine:
     """
 
     __slots__ = (
-        "_after",
-        "_broken",
-        "_declined",
-        "_first",
-        "_fits",
-        "_flights",
-        "_immediate",
-        "_may",
-        "_mending",
-        "_moves",
-        "_rng",
-        "_tier",
-        "at",
-        "guard",
-        "history",
-        "on_break",
-        "plan",
-        "refusals",
+        "_after", "_broken", "_declined", "_first", "_fits", "_flights", "_immediate", "_may", "_mending",
+        "_moves", "_rng", "_tier", "_untold", "at", "guard", "history", "on_break", "plan", "refusals",
         "state",
-    )
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -111,6 +98,8 @@ class Machine:
         """The latest failure; None while nothing was tried."""
         self._broken: Failure | None = None
         """What broke an attempt after content was shown, the first one if two did."""
+        self._untold: Mending | None = None
+        """The break that was not told yet, since it is not known what follows."""
         self._mending: OnBreak | None = None
         """What is being done about it: RESTART or CONTINUE."""
         self._fits: Callable[[int], bool] | None = None
@@ -188,7 +177,12 @@ class Machine:
         self._note_refusals(event.refusals)
         if self._after is None:
             return self._queue(self._moves[:1])
-        return self._go_back(self._after) or self._end()
+        self._immediate = tuple(m for m, refusal in zip(self._moves, event.refusals, strict=True) if not refusal.never)
+        action = self._go_back(self._after)
+        if action is None and self._untold is not None:
+            self._untold.note(self._why_nobody([refusal.message for refusal in event.refusals]))
+            return self._mend(self._untold)
+        return self._told(action or self._end())
 
     def _note_refusals(self, refusals: Iterable[Refusal]) -> None:
         self.refusals.update(zip((move.candidate for move in self._moves), refusals, strict=False))
@@ -226,7 +220,7 @@ class Machine:
             why = Why.RETRY if event.key_id in tried else Why.KEY_WALK
         else:
             why = Why.FIRST if index == 0 and self.at < 0 else Why.FAILOVER
-        return self._dispatch(event, why)
+        return self._told(self._dispatch(event, why))
 
     def _dispatch(self, event: Granted, why: Why) -> Dispatch:
         self._note_refusals(event.passed)
@@ -288,41 +282,39 @@ class Machine:
         return self._move_on(event.failure) or self._end()
 
     def _on_broken(self, event: AttemptFailed) -> Action:
-        """Do what was asked for, or what is left of it; what was not allowed says why."""
-        failure, shown = event.failure, event.shown
         self._note_failure(event)
-        self._broken = self._broken or failure
-        because: list[str] = []
-        for step in steps(self.on_break):
-            bar = barred(step, shown)
-            told = "; ".join(because)
-            if not bar and step is OnBreak.CONTINUE and shown.nothing_left:
-                return Broken(failure, self.on_break, step, told, Finish())
-            if not bar:
-                noted = len(self._may.not_made)
-                action = self._mend(step, failure)
-                if action is not None:
-                    return Broken(failure, self.on_break, step, told, action)
-                bar = self._why_nobody(step, self._may.not_made[noted:])
-            if bar not in because:
-                because.append(bar)
-        return Broken(failure, self.on_break, OnBreak.FAIL, "; ".join(because), self._end())
+        self._broken = self._broken or event.failure
+        self._untold = Mending(self.on_break, event.failure, event.shown)
+        return self._mend(self._untold)
 
-    def _mend(self, step: OnBreak, failure: Failure) -> TryNow | Queue | Backoff | None:
-        """Return what leads to the attempt that takes over from the broken one; None if there can be none."""
-        self._mending = step
-        self._fits = self._goes_on if step is OnBreak.CONTINUE else None
-        return self._move_on(failure, walk=False)  # its key was good enough to show content
+    def _mend(self, mending: Mending) -> Action:
+        """Do what was asked for, or what is left of it; told once a slot is had or waited for, or nobody is left."""
+        while (step := mending.next_step()) is not None:
+            if step is OnBreak.CONTINUE and mending.shown.nothing_left:
+                return self._told(Finish())
+            self._mending = step
+            self._fits = self._goes_on if step is OnBreak.CONTINUE else None
+            noted = len(self._may.not_made)
+            action = self._move_on(mending.failure, walk=False)  # its key was good enough to show content
+            if action is not None:
+                return action if isinstance(action, TryNow) else self._told(action)
+            mending.note(self._why_nobody(self._may.not_made[noted:]))
+        return self._told(self._end())
+
+    def _told(self, then: _AfterBreak) -> Broken | _AfterBreak:
+        """Return an action, with the break that it follows if that was not told yet."""
+        untold, self._untold = self._untold, None
+        return then if untold is None else untold.told(then)
 
     def _goes_on(self, index: int) -> bool:
         policy = self.plan.alias.policy
         return can_go_on(self.plan.candidates[index].member, prompted=policy.allow_prompted_continuation)
 
-    def _why_nobody(self, step: OnBreak, not_made: Sequence[str]) -> str:
-        if step is OnBreak.CONTINUE and not any(map(self._goes_on, range(len(self.plan.candidates)))):
+    def _why_nobody(self, because: Sequence[str]) -> str:
+        if self._fits is not None and not any(map(self._fits, range(len(self.plan.candidates)))):
             return "no target can go on from the text"
-        if not_made:
-            return not_made[0]
+        if because:
+            return because[0]
         return "no other target can go on from the text" if self._fits is not None else "nobody else may be tried"
 
     def _note_failure(self, event: AttemptFailed) -> None:
@@ -380,7 +372,7 @@ class Machine:
 
     def _on_stopped(self, event: Stopped) -> Action:
         self.close()
-        return Fail(event.reason)
+        return self._told(Fail(event.reason))
 
     def _on_stopped_committed(self, event: Stopped) -> Action:
         self.close()

@@ -101,3 +101,5 @@ class Refusal:
     message: str
     retry_after_s: float | None = None
     """How long to stay away."""
+    never: bool = False
+    """Waiting alone would not help: the queue would refuse it at its door."""
