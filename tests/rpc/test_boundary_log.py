@@ -147,6 +147,23 @@ async def test_a_detachable_stream_whose_reader_left_can_be_found_by_its_id() ->
     assert (line["code"], line["frames"]) == ("CANCELLED", 3)
 
 
+async def test_a_reader_that_was_too_slow_leaves_a_detachable_stream_behind() -> None:
+    """It is cut off as any other, and may come back for the rest."""
+
+    async def never_stops(_request: ChatRequest, _scope: CallScope) -> AsyncGenerator[Frame, None]:
+        for frame in opening():
+            yield frame
+        while True:
+            yield text("x" * 32_768)
+
+    async with serving(FakeEngine(on_stream=never_stops), write_timeout_s=0.3) as served:
+        call = served.stub.StreamComplete(DETACHABLE)
+        await call.read()
+        (line,) = await served.log.next_of("rpc")
+        call.cancel()
+    assert (line["outcome"], line["stream_id"], line["reason"]) == ("DETACHED", "0-f00d", "SLOW_READER")
+
+
 async def test_a_reader_that_was_replaced_can_be_found_by_its_streams_id() -> None:
     """Its RPC failed, and the stream goes on."""
     failure = CallFailure(Reason.STREAM_TAKEN_OVER, "another reader goes on", stream_goes_on=True)

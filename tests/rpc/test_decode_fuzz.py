@@ -5,7 +5,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from trunkline import v1 as pb
-from trunkline_server.rpc.decode import decode_request
+from trunkline_server.rpc.decode import decode_request, decode_resume
 from trunkline_server.rpc.status import status_of
 from trunkline_server.rpc.violations import InvalidRequestError, NotBuiltError, failure_of_invalid, failure_of_not_built
 
@@ -73,6 +73,19 @@ def test_the_rich_request_is_well_formed() -> None:
 def test_no_bytes_raise_anything_else(raw: bytes) -> None:
     """Whatever comes is decoded or refused, never an exception that grpc would show to the caller."""
     decode_or_refuse(raw)
+
+
+@settings(deadline=None)
+@given(raw=st.one_of(st.binary(max_size=80), st.builds(bytes.__add__, st.just(b"\x0a\x42" + b"s" * 66), st.binary())))
+def test_no_bytes_raise_anything_else_where_a_stream_is_resumed(raw: bytes) -> None:
+    """Ids that are too long, numbers out of range and broken text alike; what is decoded is in bounds."""
+    try:
+        asked = decode_resume(raw)
+    except InvalidRequestError as error:
+        status_of(failure_of_invalid(error))
+    else:
+        assert 1 <= len(asked.stream_id.encode()) <= 64
+        assert 0 <= asked.after_seq < 2**64
 
 
 @settings(deadline=None)

@@ -22,6 +22,7 @@ from trunkline_server.rpc import account
 from trunkline_server.rpc.call import Call, Context, Work
 from trunkline_server.rpc.cancellation import Cancellation, Cause, time_left_s
 from trunkline_server.rpc.drain import Drain, draining_failure
+from trunkline_server.rpc.sender import Sender
 from trunkline_server.rpc.violations import (
     InvalidRequestError,
     NotBuiltError,
@@ -32,11 +33,6 @@ from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
 from trunkline_server.telemetry.canonical import RpcRecord, emit
 from trunkline_server.telemetry.logs import Log
 from trunkline_server.telemetry.stack import stack_of
-
-MAX_PREVIOUS_ATTEMPTS = 1000
-"""More than this nobody has made."""
-_PREVIOUS_ATTEMPTS = "grpc-previous-rpc-attempts"
-_MAX_DIGITS = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +70,9 @@ class Boundary:
         self._write_timeout_s = write_timeout_s
         self._loop = asyncio.get_running_loop()
 
-    async def serve(self, method: Method, caller: Caller, raw: bytes, context: Context) -> bytes:
+    async def serve(self, method: Method, sender: Sender, raw: bytes, context: Context) -> bytes:
         """Serve one RPC. Returns the response of a unary one; raises only what grpc is to see."""
-        call = self._begin(method, caller, raw, context)
+        call = self._begin(method, sender, raw, context)
         self._drain.enter(call)
         try:
             return await self._serve(method, raw, call)
@@ -107,12 +103,12 @@ class Boundary:
         self._log.error("exception", method=path, request_id=shown, error=stack_of(error))
         return CallFailure(Reason.INTERNAL, f"internal error; request {shown}")
 
-    def _begin(self, method: Method, caller: Caller, raw: bytes, context: Context) -> Call:
+    def _begin(self, method: Method, sender: Sender, raw: bytes, context: Context) -> Call:
         now = self._loop.time()
         left_s = time_left_s(context)
         work = Work(
-            scope=CallScope(caller, None if left_s is None else now + left_s, previous_attempts_of(context)),
-            record=RpcRecord(method.path, caller=caller.id, bytes_in=len(raw)),
+            scope=CallScope(sender.caller, None if left_s is None else now + left_s, sender.previous_attempts),
+            record=RpcRecord(method.path, caller=sender.caller.id, bytes_in=len(raw)),
             began_at=now,
         )
         cancellation = Cancellation(_current_task())
@@ -217,16 +213,6 @@ def peer_of(context: Context) -> str:
     """Return the address and port of the other end."""
     kind, _, address = context.peer().partition(":")
     return unquote(address) if kind == "ipv6" else address
-
-
-def previous_attempts_of(context: Context) -> int:
-    """Return how often the caller's library says that it has sent this RPC before; what is no number counts as 0."""
-    for key, value in context.invocation_metadata() or ():
-        if key == _PREVIOUS_ATTEMPTS:
-            if not (isinstance(value, str) and value.isascii() and value.isdecimal()):
-                return 0
-            return MAX_PREVIOUS_ATTEMPTS if len(value) > _MAX_DIGITS else min(int(value), MAX_PREVIOUS_ATTEMPTS)
-    return 0
 
 
 def _current_task() -> asyncio.Task[object]:

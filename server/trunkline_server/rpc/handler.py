@@ -13,10 +13,10 @@ from typing import Any, TypeAlias
 import grpc
 
 from trunkline_server.engine.frames import CallFailure
-from trunkline_server.routing.types import Caller
 from trunkline_server.rpc.auth import CallerTable, UnauthenticatedError, failure_of_unauthenticated
 from trunkline_server.rpc.boundary import Boundary, Method, StreamMethod
 from trunkline_server.rpc.drain import Drain, draining_failure
+from trunkline_server.rpc.sender import Sender, previous_attempts_of
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 Callers = Callable[[], CallerTable]
@@ -47,10 +47,12 @@ class ServiceHandler(grpc.GenericRpcHandler):
             return self._refusal(method.path, _NOBODY, self._boundary.report(error, method.path, ""))
         if self._drain.draining:
             return self._refusal(method.path, caller.id, draining_failure())
-        return self._handler(method, caller)
+        # Read here, where grpc has the metadata at hand: asked for later, it would be made anew.
+        sender = Sender(caller, previous_attempts_of(handler_call_details.invocation_metadata))
+        return self._handler(method, sender)
 
-    def _handler(self, method: Method, caller: Caller) -> Handler:
-        behaviour = partial(Boundary.serve, self._boundary, method, caller)
+    def _handler(self, method: Method, sender: Sender) -> Handler:
+        behaviour = partial(Boundary.serve, self._boundary, method, sender)
         if isinstance(method, StreamMethod):
             return grpc.unary_stream_rpc_method_handler(behaviour)
         return grpc.unary_unary_rpc_method_handler(behaviour)
