@@ -91,6 +91,18 @@ STEPS = (
         ),
         exit_code=1,
     ),
+    Step(
+        "the same stream, asked to CONTINUE: another provider goes on from where it broke, and the seam is shown",
+        ("complete", "--stream", "--on-break", "continue", "--model", "fragile", "Tell me something long"),
+        (
+            r"The answer that you are",
+            r"attempt_failed: attempt 1 broke: acme/cut-off key team-a: TRUNCATED",
+            r"on_break CONTINUE; next: CONTINUING",
+            r"was going to be longer than this\.",
+            r"attempt 2: backup/same key backup-key CONTINUATION: ok",
+            r"end: COMPLETE",
+        ),
+    ),
 )
 
 HOLDER = ("complete", "--model", "busy", "I hold the only slot")
