@@ -69,8 +69,8 @@ class Engine(Protocol):
 
         A failure before any frame raises CallFailedError, here or when the first one is asked for. One after it
         yields EndFrame(FAILED) as the last frame and then raises CallFailedError with the same failure. Closing the
-        generator (aclose) cancels the call upstream at once, unless the stream is detachable. Frames are numbered from 1
-        without gaps. Those that wait for their reader are merged, in bounded memory.
+        generator (aclose) cancels the call upstream at once, unless the stream is detachable. Frames are numbered from
+        1 without gaps. Those that wait for their reader are merged, in bounded memory.
         """
         ...
 
