@@ -164,6 +164,7 @@ class Client:
         self.seen: list[Frame] = []
         self.error: CallFailedError | None = None
         self.ended = False
+        self._came = asyncio.Event()
         self._may_read = asyncio.Event()
         if reads:
             self._may_read.set()
@@ -194,6 +195,13 @@ class Client:
         self.task.cancel()
         await asyncio.wait([self.task])
 
+    async def has(self, text: str) -> None:
+        """Wait until so much of the answer has come."""
+        async with asyncio.timeout(WAIT_S):
+            while self.text != text:
+                self._came.clear()
+                await self._came.wait()
+
     async def done(self) -> Client:
         """Wait for the end of the RPC."""
         async with asyncio.timeout(WAIT_S):
@@ -205,6 +213,7 @@ class Client:
         try:
             async for frame in self._frames:
                 self.seen.append(frame)
+                self._came.set()
                 await self._may_read.wait()
             self.ended = True
         except CallFailedError as error:
