@@ -33,7 +33,10 @@ class StreamSource(Protocol):
 
     @property
     def piled_up(self) -> bool:
-        """Whether so much waits to be taken that it should not be left there without a reader."""
+        """Whether so much waits to be taken that it should not be left there without a reader.
+
+        It has to be true as long as the call itself is held up by what waits: without a reader nothing else is taken.
+        """
         ...
 
     async def produce(self) -> None:
