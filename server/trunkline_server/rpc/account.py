@@ -61,7 +61,7 @@ def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, det
         record.outcome = DETACHED
     if record.outcome == DETACHED and delivered.started is not None:
         record.stream_id = delivered.started.stream_id
-    if record.outcome == _REFUSED and delivered.attempt is not None:
+    if record.outcome == _REFUSED and record.served_by:
         # A reader that stalled did not get its end, but something was asked upstream for it.
         record.outcome = StreamOutcome.FAILED.value
 
