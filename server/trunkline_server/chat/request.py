@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Any
 
 from trunkline_server.chat.message import Message
-from trunkline_server.routing.types import OnBreak
+from trunkline_server.routing.types import Criticality, OnBreak
 
 
 class ReasoningEffort(Enum):
@@ -115,6 +115,16 @@ class RoutingOptions:
     heartbeat_s: float | None = None
     announce_early: bool = False
     usage_every_s: float | None = None
+    fallback_models: tuple[str, ...] = ()
+    """Aliases or `provider/model` that come after the alias's own tiers, in order."""
+    sticky_key: str | None = None
+    """Requests of one key go to the same target of a tier, as long as it is there and well."""
+    criticality: Criticality | None = None
+    """None: the caller's highest."""
+    max_cost_nanousd: int | None = None
+    require_capabilities: frozenset[str] = frozenset()
+    allow_regions: frozenset[str] = frozenset()
+    """Empty: all."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,15 @@ _FALLBACK_RETRY_AFTER_S = 1.0
 _FIRST_ERROR_STATUS = 300
 
 _ALWAYS_RETRY_INFO = frozenset(
-    {Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.RATE_LIMITED, Reason.UPSTREAM_QUOTA, Reason.SERVER_DRAINING}
+    {
+        Reason.QUEUE_FULL,
+        Reason.QUEUE_TIMEOUT,
+        Reason.DEADLINE_IN_QUEUE,
+        Reason.SHED,
+        Reason.RATE_LIMITED,
+        Reason.UPSTREAM_QUOTA,
+        Reason.SERVER_DRAINING,
+    }
 )
 
 WORDS: dict[FailureClass, str] = {

@@ -26,6 +26,15 @@ class Policy(Enum):
     NEXT_TARGET = "next_target"
 
 
+class Strategy(Enum):
+    """How a tier's targets are ordered for a request."""
+
+    WEIGHTED = "weighted"
+    LEAST_LOADED = "least_loaded"
+    LOWEST_COST = "lowest_cost"
+    LOWEST_LATENCY = "lowest_latency"
+
+
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
     """What is known about an upstream model; None is unknown, which restricts nothing."""
@@ -39,6 +48,8 @@ class ModelFacts:
     """Overrides the provider's own timer for this model; likewise the next two."""
     stall_s: float | None = None
     response_s: float | None = None
+    regions: frozenset[str] | None = None
+    """Where it is served, such as `us` and `eu`."""
 
 
 UNKNOWN_FACTS = ModelFacts()
@@ -97,6 +108,10 @@ class AliasPolicy:
     allow_prompted_continuation: bool = False
     """Whether a model that cannot be given the start of its answer may be asked in words to go on."""
     hedge: HedgePolicy = NO_HEDGE
+    max_cost_nanousd: int | None = None
+    """The most that one request may cost, by estimate, 1e-9 USD."""
+    max_first_token_s: float | None = None
+    """Targets that usually take longer come after all others."""
 
 
 DEFAULT_POLICY = AliasPolicy()

@@ -38,6 +38,14 @@ _Kind = tuple[str, frozenset[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class AdaptiveLimits:
+    """Between what bounds the limit in flight moves by itself (AIMD); it starts at `max_in_flight`."""
+
+    min: int = 10
+    max: int = 400
+
+
+@dataclass(frozen=True, slots=True)
 class GateLimits:
     """The bounds of a gate."""
 
@@ -45,6 +53,12 @@ class GateLimits:
     queue: int = 500
     """Waiters at most; 0: nobody waits."""
     max_wait_s: float = 5.0
+    adaptive: AdaptiveLimits | None = None
+    """None: `max_in_flight` stands."""
+    dispatches_per_s: float | None = None
+    """Dispatches are paced to this rate; None: not paced."""
+    burst: int = 2
+    """Dispatches that may go at once after a pause."""
 
     def __post_init__(self) -> None:
         """Refuse bounds that let nothing through or mean nothing."""

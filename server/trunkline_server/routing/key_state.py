@@ -55,6 +55,14 @@ class KeySpec:
     block_models: tuple[str, ...] = ()
     """Models it may not serve, whatever `models` says."""
     fingerprint: str = ""
+    requests_per_minute: float | None = None
+    """None: no limit. Likewise the next two."""
+    tokens_per_minute: float | None = None
+    max_in_flight: int | None = None
+    quota_group: str | None = None
+    """Keys of one account: what cools one cools all of them."""
+    burst_s: float = 1.0
+    """How much of its limits a key may use at once after a pause, in seconds' worth."""
 
     def __post_init__(self) -> None:
         """Refuse a weight that no share can be computed from."""

@@ -21,6 +21,10 @@ class Reason(Enum):
     MODEL_UNAVAILABLE = "MODEL_UNAVAILABLE"
     QUEUE_FULL = "QUEUE_FULL"
     QUEUE_TIMEOUT = "QUEUE_TIMEOUT"
+    DEADLINE_IN_QUEUE = "DEADLINE_IN_QUEUE"
+    """Refused at the queue's door: the wait cannot fit the deadline. One that ends in the queue is DEADLINE."""
+    SHED = "SHED"
+    """Pushed out of a full queue, or not let in, for the sake of more important calls."""
     RATE_LIMITED = "RATE_LIMITED"
     UPSTREAM_QUOTA = "UPSTREAM_QUOTA"
     UPSTREAM_CREDENTIALS = "UPSTREAM_CREDENTIALS"
@@ -59,6 +63,15 @@ def reason_of(failure_class: FailureClass) -> Reason:
     return REASON_OF_CLASS.get(failure_class, Reason.UPSTREAM_EXHAUSTED)
 
 
+class Criticality(Enum):
+    """How important a call is; the value is its rank, the most important first."""
+
+    CRITICAL_PLUS = 0
+    CRITICAL = 1
+    SHEDDABLE_PLUS = 2
+    SHEDDABLE = 3
+
+
 class OnBreak(Enum):
     """What follows when an attempt breaks after content was shown."""
 
@@ -89,6 +102,8 @@ class Caller:
     """Direct `provider/model` names."""
     provider_options: frozenset[str] = frozenset()
     """Option keys that this caller may pass although they are refused to others."""
+    criticality: Criticality = Criticality.CRITICAL
+    """The highest that it may ask for, and what its calls have that do not say."""
 
 
 @dataclass(frozen=True, slots=True)

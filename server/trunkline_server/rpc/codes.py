@@ -16,6 +16,8 @@ STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
     Reason.CONTENT_FILTERED: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.MODEL_UNAVAILABLE: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.QUEUE_FULL: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.DEADLINE_IN_QUEUE: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.SHED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.QUEUE_TIMEOUT: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.RATE_LIMITED: grpc.StatusCode.RESOURCE_EXHAUSTED,
     Reason.UPSTREAM_QUOTA: grpc.StatusCode.RESOURCE_EXHAUSTED,
