@@ -12,10 +12,22 @@ class LeaseError(RuntimeError):
 class Lease:
     """One slot of one gate and one call of one key, held from before dispatch until the upstream answer has ended.
 
-    Whoever was given the lease owns it and calls `release` exactly once, on every way out.
+    Whoever was given the lease owns it and calls `release` exactly once, on every way out; before that, at most once,
+    `settle`, where the provider told what the call used.
     """
 
-    __slots__ = ("_give_back", "_released", "fingerprint", "granted_at", "key_id", "model", "provider")
+    __slots__ = (
+        "_give_back",
+        "_released",
+        "_settle",
+        "_settled",
+        "fingerprint",
+        "granted_at",
+        "key_id",
+        "model",
+        "provider",
+        "tokens",
+    )
 
     def __init__(
         self,
@@ -26,6 +38,8 @@ class Lease:
         granted_at: float,
         fingerprint: str,
         give_back: Callable[[Lease], None],
+        tokens: int = 0,
+        settle: Callable[[Lease, int | None], None] | None = None,
     ) -> None:
         self.provider = provider
         self.key_id = key_id
@@ -34,13 +48,34 @@ class Lease:
         """The clock's time, in seconds, at which slot and key were taken."""
         self.fingerprint = fingerprint
         """Of the secret that the key had when it was taken: what is reported of this call speaks of that secret."""
+        self.tokens = tokens
+        """Tokens, prompt and answer, that were reserved on the key's limit when the lease was granted."""
         self._give_back = give_back
+        self._settle = settle
         self._released = False
+        self._settled = False
 
     @property
     def released(self) -> bool:
         """Whether slot and key were given back."""
         return self._released
+
+    @property
+    def settled(self) -> bool:
+        """Whether the reservation of tokens was settled."""
+        return self._settled
+
+    def settle(self, used: int | None) -> None:
+        """Tell what the call used, in tokens: the difference to what was reserved is booked on the key's limit.
+
+        None: nobody knows, so the reservation stands. Raises LeaseError on the second call and after `release`, which
+        settles as None if nobody did; it changes nothing then.
+        """
+        if self._settled:
+            raise LeaseError(f"settled twice: {self!r}")
+        self._settled = True
+        if self._settle is not None:
+            self._settle(self, used)
 
     def release(self) -> None:
         """Give slot and key back; waiters that can go now are granted inside this call.
@@ -49,6 +84,8 @@ class Lease:
         """
         if self._released:
             raise LeaseError(f"released twice: {self!r}")
+        if not self._settled:
+            self.settle(None)
         self._released = True
         self._give_back(self)
 
