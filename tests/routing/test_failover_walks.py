@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
-
-from tests.routing.machine_house import Reached, ToldBudget, ToldCharge, ToldCircuit
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from tests.routing.machine_house import Reached, ToldBudget
 from tests.routing.machine_rows import EXAMPLES
-from trunkline_server.routing.aliases import Alias, AliasPolicy, AliasTarget, HedgePolicy, ModelFacts, Policy, Tier
-from trunkline_server.routing.breaks import PREFILL, Shown
-from trunkline_server.routing.budget import BudgetLimits
-from trunkline_server.routing.circuit import CircuitLimits, CircuitState, Permit
-from trunkline_server.routing.clock import ManualClock
+from tests.routing.walk_books import REACHED, Books, Request
+from tests.routing.walk_world import REFUSALS, WalkWorld
+
+from trunkline_server.routing.aliases import Policy
+from trunkline_server.routing.breaks import Shown
 from trunkline_server.routing.events import (
     Action,
     AttemptFailed,
     Backoff,
-    Broken,
     Completed,
     Dispatch,
     Drop,
@@ -41,32 +31,18 @@ from trunkline_server.routing.events import (
     Queue,
     Refused,
     Slow,
-    Started,
     Stopped,
     TryNow,
-    Why,
     Woke,
 )
 from trunkline_server.routing.failover import TABLE, State
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.health import Health
-from trunkline_server.routing.latency import SAMPLES_MIN, Latency
-from trunkline_server.routing.machine import Machine
-from trunkline_server.routing.moves import Move
-from trunkline_server.routing.retry import ATTEMPTS_AFTER_BREAK, FREE_WALK, KEY_WALK_STEPS, Allowance
-from trunkline_server.routing.selection import Candidate, Plan
-from trunkline_server.routing.types import OnBreak, Reason, Refusal, TargetId
+from trunkline_server.routing.retry import ATTEMPTS_AFTER_BREAK, FREE_WALK, KEY_WALK_STEPS
+from trunkline_server.routing.types import OnBreak, Reason, Refusal
 
-DEADLINE_S = 30.0
 UPSTREAM = sorted(
     set(FailureClass) - {FailureClass.SATURATED, FailureClass.DEADLINE, FailureClass.CANCELLED}, key=lambda c: c.value
 )
-REFUSALS = [
-    Refusal(FailureClass.SATURATED, Reason.QUEUE_FULL, "full", 1.0),
-    Refusal(FailureClass.SATURATED, Reason.QUEUE_TIMEOUT, "waited", 1.0),
-    Refusal(FailureClass.RATE_LIMITED, Reason.RATE_LIMITED, "cooling", 5.0),
-    Refusal(FailureClass.KEY_REJECTED, Reason.UPSTREAM_CREDENTIALS, "rejected", 60.0),
-]
 KEYS = [f"k{number}" for number in range(8)]
 SHOWN = st.builds(
     Shown,
@@ -75,34 +51,13 @@ SHOWN = st.builds(
     nothing_left=st.sampled_from([False, False, False, True]),
 )
 SELDOM = st.sampled_from([False, True, True, True, True])
-BUDGETS = [None, BudgetLimits(), BudgetLimits(1.0, 1.0, 9.0), BudgetLimits(0.0, 0.0, 0.2), BudgetLimits(0.0, 0.0, 0.0)]
-
-Request = tuple[int, OnBreak | None, bool]
-"""Its attempts, what it asks for, and whether its caller's library sends it again."""
 REQUEST: st.SearchStrategy[Request] = st.tuples(
     st.sampled_from([1, 2, 3, 3, 4, 5]), st.sampled_from([None, *OnBreak]), st.booleans()
 )
 
-REACHED: Reached = Counter()
-"""Over all walks of a run."""
 
-
-class Attempt:
-    """The model of an attempt in flight, and what its circuit and budget should hear of it."""
-
-    def __init__(self, candidate: int, key_id: str, permit: Permit, charge: ToldCharge | None) -> None:
-        self.candidate = candidate
-        self.key_id = key_id
-        self.permit = permit
-        self.charge = charge
-        self.words: list[str] = []
-
-
-class Walk(RuleBasedStateMachine):
+class Walk(Books, RuleBasedStateMachine):
     """Plays everything that may happen to a request; the machine only decides."""
-
-    machine: Machine
-    action: Action
 
     @initialize(
         tiers=st.lists(st.lists(st.sampled_from("abc"), min_size=1, max_size=3), min_size=1, max_size=3),
@@ -115,44 +70,14 @@ class Walk(RuleBasedStateMachine):
         self, tiers: list[list[str]], policies: tuple[Policy, Policy], seed: int, request: Request, *, prompted: bool
     ) -> None:
         """Make an alias, with health of all kinds, and send it a request."""
-        self.rng = rng = random.Random(seed)
-        self.clock = ManualClock()
-        members = [
-            [
-                AliasTarget(
-                    TargetId(provider, f"m{tier}{place}"),
-                    facts=ModelFacts(rng.choice([None, 8, 16]), None, rng.choice([None, frozenset({PREFILL})])),
-                )
-                for place, provider in enumerate(names)
-            ]
-            for tier, names in enumerate(tiers)
-        ]
-        policy = AliasPolicy(
-            3,
-            policies[0],
-            policies[1],
-            None,
-            rng.choice(list(OnBreak)),
-            prompted,
-            HedgePolicy(enabled=True, max_extra=rng.choice([0.0, 1.0, 1.0])),
-        )
-        alias = Alias("default", tuple(Tier(tuple(tier)) for tier in members), policy)
-        rejected = REFUSALS[-1] if policies[0] is Policy.FAIL else None
-        self.circuits: list[ToldCircuit] = []
-        self.budgets = {provider: self.budget(rng) for provider in "abc"}
-        candidates = [
-            Candidate(member.target, tier, member, rejected if rng.random() < 0.2 else None, self.health(member, rng))
-            for tier, them in enumerate(members)
-            for member in them
-        ]
-        self.plan = Plan(alias, tuple(candidates))
+        self.world = WalkWorld(tiers, policies, seed, prompted=prompted)
         self.come(request)
 
     @precondition(lambda self: self.ended)
     @rule(request=REQUEST)
     def another(self, request: Request) -> None:
         """The next request comes, to health as the last one left it."""
-        for circuit in self.circuits:
+        for circuit in self.world.circuits:
             circuit.words.clear()
         self.come(request)
 
@@ -164,166 +89,12 @@ class Walk(RuleBasedStateMachine):
             for event in (failed, Granted(0, "k0"), FirstContent(1), Completed(1), Slow(), Woke()):
                 assert self.machine.handle(event) == Drop()
 
-    def come(self, request: Request) -> None:
-        max_attempts, on_break, self.sent_again = request
-        self.asked_for = self.plan.alias.policy.on_break if on_break is None else on_break
-        self.max_attempts = max_attempts
-        allowance = Allowance(max_attempts, self.clock() + DEADLINE_S)
-        self.machine = Machine(
-            self.plan,
-            allowance,
-            clock=self.clock,
-            rng=self.rng,
-            on_break=on_break,
-            caller="me",
-            sent_again=self.sent_again,
-        )
-        self.deadline_at = allowance.deadline_at
-        self.flying: dict[int, Attempt] = {}
-        self.flown: list[Attempt] = []
-        self.shown = False
-        """Whether content of the attempt in flight was shown."""
-        self.ever_shown = False
-        self.promised: OnBreak | None = None
-        """What the latest break said would follow."""
-        self.untold: Shown | None = None
-        """What was shown of an attempt that broke, until the break is told."""
-        self.breaks = 0
-        self.after_break = 0
-        self.walkable = False
-        """Whether the latest failure lets the next key be tried for free."""
-        self.hedges = 0
-        self.visited: set[str] = set()
-        self.speaking: set[str] = set()
-        """Providers that failed this request in a way that costs."""
-        self.ended: list[Action] = []
-        self.asked: tuple[Move, ...] = ()
-        self.waits = 0
-        self.take(Started())
-
-    def budget(self, rng: random.Random) -> ToldBudget | None:
-        limits = rng.choice(BUDGETS)
-        if limits is None:
-            return None
-        budget = ToldBudget(limits, clock=self.clock)
-        for _ in range(rng.choice([0, 3])):
-            budget.first("other")
-        budget.booked.clear()
-        return budget
-
-    def health(self, member: AliasTarget, rng: random.Random) -> Health:
-        """Return a circuit in any state, the provider's budget, and times that are unknown, short, or too long."""
-        circuit = ToldCircuit(CircuitLimits(open_s=1.0, ramp_s=3.0), clock=self.clock, rng=rng)
-        kind = rng.choice([0, 0, 0, 1, 2, 3, 4])
-        for _ in range(4 if kind == 1 else 5 if kind else 0):
-            circuit.enter().failed()
-        if kind > 2:
-            self.clock.advance(1.2)
-            assert circuit.state is CircuitState.HALF_OPEN
-        if kind == 4:
-            circuit.enter().succeeded()
-        circuit.words.clear()
-        self.circuits.append(circuit)
-        latency = Latency.unknown(clock=self.clock)
-        usual_s = rng.choice([None, None, 0.1, 20.0])
-        for _ in range(0 if usual_s is None else SAMPLES_MIN):
-            latency.first_content.book(usual_s or 0.0)
-        return Health(circuit, self.budgets[member.target.provider], latency)
-
-    # The books.
-
-    def take(self, event: Event) -> Action:
-        """Hand an event to the machine, and keep the books of what it asks for."""
-        before = self.machine.state
-        action = self.machine.handle(event)
-        if isinstance(action, Broken):
-            self.check_break(action)
-            action = action.then
-        assert self.untold is None or isinstance(action, TryNow), "it went on before it told of the break"
-        if before is not State.ENDED:
-            assert type(action) in TABLE[before, type(event)].leads
-            REACHED[before, type(event), type(action)] += 1
-        self.action = action
-        match action:
-            case TryNow(moves):
-                self.asked = moves
-                assert moves
-                assert all(self.machine.guard.shut_because(move.candidate) is None for move in moves)
-            case Queue(move):
-                self.asked = (move,)
-                self.waits += 1
-            case Backoff(seconds):
-                assert seconds >= 0
-                assert self.clock() + seconds < self.deadline_at
-            case Dispatch():
-                self.keep(action)
-            case Finish() | Fail():
-                self.ended.append(action)
-            case GoOn() | Drop():
-                pass
-        if isinstance(action, Queue | Backoff) or (isinstance(action, TryNow) and before is not State.IN_FLIGHT):
-            assert not self.flying, "it waits while an attempt is in flight"
-        return action
-
-    def keep(self, action: Dispatch) -> None:
-        candidate = self.plan.candidates[action.candidate]
-        assert candidate.rejected is None, "a target that fails fast was asked"
-        assert not self.shown, "an attempt beside one that was shown"
-        assert action.attempt == len(self.flown) + len(self.flying) + 1
-        move = next(move for move in self.asked if move.candidate == action.candidate)
-        tried = {flown.key_id for flown in self.flown if flown.candidate == action.candidate}
-        free = move.walk and self.walkable and action.key_id not in tried
-        if action.why is Why.HEDGE:
-            self.hedges += 1
-            assert len(self.flying) == 1
-            assert not self.ever_shown
-        else:
-            assert not self.flying, "two attempts at once"
-        if self.ever_shown:
-            assert action.after_break is self.promised
-            assert self.promised in {OnBreak.RESTART, OnBreak.CONTINUE}, "a silent switch"
-            assert action.why is (Why.CONTINUATION if self.promised is OnBreak.CONTINUE else Why.RESTART)
-            self.after_break += not free
-            if self.promised is OnBreak.CONTINUE:
-                capabilities = candidate.member.facts.capabilities or frozenset()
-                assert PREFILL in capabilities or self.plan.alias.policy.allow_prompted_continuation
-        else:
-            assert action.after_break is None
-        provider = candidate.target.provider
-        charge = self.booked(provider, hedge=action.why is Why.HEDGE)
-        permit = list(self.circuits[action.candidate].words)[-1]
-        self.flying[action.attempt] = Attempt(action.candidate, action.key_id, permit, charge)
-
-    def booked(self, provider: str, *, hedge: bool) -> ToldCharge | None:
-        """Check what the dispatch of an attempt cost; return what it is charged with."""
-        budget = self.budgets[provider]
-        first = provider not in self.visited
-        self.visited.add(provider)
-        expected = "hedge" if hedge else "charge" if provider in self.speaking else "first" if first else ""
-        if expected == "first" and self.sent_again and not self.flown and not self.flying:
-            expected = "library retry"
-        if budget is None:
-            return None
-        assert budget.booked == ([expected] if expected else [])
-        budget.booked.clear()
-        return budget.charges[-1] if expected in {"hedge", "charge"} else None
-
-    def over(self, attempt: int, *words: str) -> None:
-        """Check what an attempt's circuit and charge have heard of it, now that it is over."""
-        flown = self.flying.pop(attempt)
-        self.flown.append(flown)
-        flown.words += words
-        said = [word for word in flown.words if word != "blamed"]
-        assert self.circuits[flown.candidate].words[flown.permit] == [*said, "ended"]
-        if flown.charge is not None:
-            assert flown.charge.words == [word.replace("blamed", "failed") for word in flown.words] + ["ended"]
-
     # What may happen.
 
     @rule(index=st.integers(0, 8), failed=st.booleans(), seconds=st.floats(0, 2))
     def somebody_else_calls(self, index: int, seconds: float, *, failed: bool) -> None:
         """Another request tells circuit and budget what became of its attempts, and time passes."""
-        circuit = self.circuits[index % len(self.circuits)]
+        circuit = self.world.circuits[index % len(self.world.circuits)]
         permit = circuit.enter()
         self.clock.advance(seconds)
         if failed:
@@ -332,7 +103,7 @@ class Walk(RuleBasedStateMachine):
             permit.succeeded()
         permit.ended()
         del circuit.words[permit]
-        budget = self.plan.candidates[index % len(self.circuits)].health.budget
+        budget = self.plan.candidates[index % len(self.world.circuits)].health.budget
         if budget is not None:
             budget.first("other")
             (budget.charge if failed else budget.hedge)("other").succeeded()
@@ -452,21 +223,6 @@ class Walk(RuleBasedStateMachine):
         elif isinstance(action, Fail) and self.ever_shown:
             assert action.reason is Reason.STREAM_BROKEN
 
-    def check_break(self, broken: Broken) -> None:
-        """Check that a break is told once, that no more is done than was asked for, and less only with a reason."""
-        shown, self.untold = self.untold, None
-        assert shown is not None, "told, although nothing was shown, or twice"
-        self.breaks += 1
-        self.promised = broken.applied
-        ladder = [OnBreak.FAIL, OnBreak.RESTART, OnBreak.CONTINUE]
-        assert broken.asked is self.asked_for
-        assert ladder.index(broken.applied) <= ladder.index(broken.asked)
-        assert (broken.applied is not broken.asked) is bool(broken.degraded_because)
-        assert (broken.applied is OnBreak.FAIL) is isinstance(broken.then, Fail)
-        assert broken.applied is not OnBreak.CONTINUE or not shown.cannot_continue
-        assert not shown.tool_call_done or isinstance(broken.then, Fail)
-        assert isinstance(broken.then, Finish) <= (shown.nothing_left and broken.applied is OnBreak.CONTINUE)
-
     @precondition(lambda self: not self.ended)
     @rule(reason=st.sampled_from([Reason.DEADLINE, Reason.CANCELLED, Reason.SERVER_DRAINING]), spared=SELDOM)
     def stop(self, reason: Reason, *, spared: bool) -> None:
@@ -510,7 +266,7 @@ class Walk(RuleBasedStateMachine):
             return
         assert len(self.flying) <= (1 if self.shown or self.ever_shown else 2)
         held = [each.permit for each in self.flying.values()]
-        said = {permit: words for circuit in self.circuits for permit, words in circuit.words.items()}
+        said = {permit: words for circuit in self.world.circuits for permit, words in circuit.words.items()}
         assert {permit for permit, words in said.items() if "ended" not in words} == set(held)
         assert all(words.count("ended") == (permit not in held) for permit, words in said.items())
         paid = {id(each.charge) for each in self.flying.values() if each.charge is not None}
@@ -535,16 +291,19 @@ class Walk(RuleBasedStateMachine):
         assert len(set(self.machine.not_made)) == len(self.machine.not_made)
 
 
+TestWalk = Walk.TestCase
+TestWalk.settings = settings(max_examples=300, stateful_step_count=50, deadline=None)
+
+
 def test_every_action_of_every_row_is_reached() -> None:
-    """Walks and examples together come by everything that the table says may happen; what holds, holds on all ways."""
-    run_state_machine_as_test(Walk, settings=settings(max_examples=300, stateful_step_count=50, deadline=None))  # type: ignore[no-untyped-call]
-    walked = set(REACHED)
+    """Examples come by everything that the table says may happen; walks show by how much of it they came."""
+    by_example: Reached = Counter()
     for example in EXAMPLES:
-        REACHED.update(example())
+        by_example += example()
     possible = {(state, event, action) for (state, event), row in TABLE.items() for action in row.leads}
+    print(f"of {len(possible)} ways these were not walked:", *_told(possible - set(REACHED)), sep="\n    ")
+    assert not _told(possible - set(by_example))
 
-    def told(ways: set[tuple[State, type[Event], type[Action]]]) -> list[str]:
-        return sorted(f"{state.value} --{event.__name__} / {action.__name__}" for state, event, action in ways)
 
-    print(f"{len(possible & walked)} of {len(possible)} ways were walked; by example alone:", told(possible - walked))
-    assert not told(possible - set(REACHED))
+def _told(ways: set[tuple[State, type[Event], type[Action]]]) -> list[str]:
+    return sorted(f"{state.value}: {event.__name__} / {action.__name__}" for state, event, action in ways)
