@@ -106,15 +106,33 @@ class Tap:
         return bool(self._call.cancel())
 
 
+class Listening:
+    """One reader of a stream, which may leave it early. `assembly`: it goes on from a stream that was lost."""
+
+    def __init__(self, call: Any, assembly: Assembly | None = None) -> None:
+        self._recorded = Recorded(call)
+        self._stream = read_stream_aio(self._recorded, assembly=assembly)
+        self.leave = self._stream.close
+
+    async def end(self, *, leave_after: int | None = None) -> Reading:
+        """Read to the end, or until it told so many things; return what the caller has."""
+        error: StreamError | None = None
+        told = 0
+        try:
+            if leave_after is not None:
+                async for _ in self._stream:
+                    told += 1
+                    if told == leave_after:
+                        self.leave()
+            answer = await self._stream.answer()
+        except StreamError as raised:
+            answer, error = raised.partial, raised
+        return Reading(answer, error, self._recorded.frames)
+
+
 async def read(call: Any, assembly: Assembly | None = None) -> Reading:
-    """Read a stream to its end by the client's reader, and keep its frames; `assembly`: goes on from a lost one."""
-    recorded = Recorded(call)
-    error: StreamError | None = None
-    try:
-        answer = await read_stream_aio(recorded, assembly=assembly).answer()
-    except StreamError as raised:
-        answer, error = raised.partial, raised
-    return Reading(answer, error, recorded.frames)
+    """Read a stream to its end by the client's reader, and keep its frames."""
+    return await Listening(call, assembly).end()
 
 
 def standing(frames: Sequence[StreamFrame]) -> bytes:
