@@ -388,7 +388,7 @@ async def test_a_drain_ends_what_nobody_reads(gateway: Gateways) -> None:
 
 async def test_a_reader_that_was_cut_off_for_slowness_may_come_back(gateway: Gateways) -> None:
     """SLOW_READER ends the reading, not the stream: behind its last frame it has the rest, and the whole."""
-    # Far more than what lies between it and a reader that does not read, at a pace that leaves it a second to come back.
+    # Far more than what lies between it and a reader that does not read, at a pace that leaves a second to come back.
     chunks, text = 400, "0123456789abcdef" * 64
     large = {"default": {"chunk_text": text, "chunks": chunks, "chunk_gap_s": 0.004}}
     async with (
