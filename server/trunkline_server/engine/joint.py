@@ -19,6 +19,8 @@ class Joint:
         self._held: list[Delta] = []
         """What came before the first text that may be shown."""
         self._part = 0
+        self._began = False
+        """Whether text has come: what comes after it ends the holding back."""
 
     @property
     def seam(self) -> Seam:
@@ -30,9 +32,9 @@ class Joint:
         out: list[Delta] = []
         for delta in deltas:
             if isinstance(delta, TextDelta):
-                self._part = delta.part
+                self._part, self._began = delta.part, True
                 self._text(self._cutter.feed(delta.text), out)
-            elif not self._cutter.decided and len(self._held) < HELD_MAX:
+            elif not (self._began or self._cutter.decided) and len(self._held) < HELD_MAX:
                 self._held.append(delta)
             else:
                 out += self.flush()

@@ -41,6 +41,11 @@ from trunkline_server.engine.standing import Ledger, Run, Standing
 ROOM_BYTES = 256 * 1024
 """How much memory may wait for a reader, about, before the producer has to."""
 
+PILE_BYTES = 16 * 1024
+"""How much is merged for a reader that is not there, about.
+
+Less than half of ROOM_BYTES, at which a producer that waits for room goes on."""
+
 _PIECE_OVERHEAD_BYTES = 64
 """What a piece takes besides its letters, a token of the log-probabilities likewise: most pieces are a few letters."""
 
@@ -220,6 +225,11 @@ class Outbox:
     def full(self) -> bool:
         """Whether the producer has to wait before it reads on."""
         return self._waiting_bytes >= self.room_bytes
+
+    @property
+    def piled_up(self) -> bool:
+        """Whether more waits than should lie here for a reader that is not there; far below what is `full`."""
+        return self._waiting_bytes >= PILE_BYTES
 
     async def room(self) -> None:
         """Wait until the reader has caught up."""

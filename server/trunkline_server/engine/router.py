@@ -60,9 +60,12 @@ class RoutingEngine:
         streams, caller_id, routing = self.streams, scope.caller.id, request.routing
         stream_id = streams.new_id()
         declined = streams.may_detach(caller_id) if routing.detachable else None
+        detachable = routing.detachable and declined is None
+        # What outlives its RPC has a scope of its own; the stream passes on what its readers' scopes are told.
+        own = CallScope(scope.caller, scope.deadline_at, scope.previous_attempts) if detachable else scope
         call = StreamingCall(
             request,
-            scope,
+            own,
             plan,
             snapshot,
             clock=self._clock,
@@ -70,7 +73,7 @@ class RoutingEngine:
             stream_id=stream_id,
             warnings=_warnings(routing, declined),
         )
-        if routing.detachable and declined is None:
+        if detachable:
             return streams.open(stream_id, call, caller_id, snapshot.limits.detach_s, scope)
         return call.frames(lambda: streams.track(stream_id, caller_id), lambda: streams.untrack(stream_id))
 

@@ -126,8 +126,8 @@ class StreamingCall(Call[Finished]):
 
     @property
     def piled_up(self) -> bool:
-        """Whether so much waits to be taken that the call itself waits."""
-        return self._outbox.full
+        """Whether so much waits to be taken that it should not lie there without a reader."""
+        return self._outbox.piled_up
 
     def on_piled_up(self, listener: Callable[[], None] | None) -> None:
         """Call `listener` whenever `piled_up` has become true."""
@@ -198,8 +198,6 @@ class StreamingCall(Call[Finished]):
     async def _wait_for_reader(self) -> float:
         """Wait until the caller has caught up; return for how long our own read was paused, in seconds."""
         paused_at = self._clock()
-        if self._piled_up is not None:
-            self._piled_up()
         await self._outbox.room()
         return self._clock() - paused_at
 
@@ -210,6 +208,8 @@ class StreamingCall(Call[Finished]):
             self._commit(record)
         for delta in deltas:
             self._outbox.put(record.attempt, delta)
+        if self._piled_up is not None and self._outbox.piled_up:
+            self._piled_up()
 
     # What is shown.
 

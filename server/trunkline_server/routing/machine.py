@@ -372,6 +372,8 @@ class Machine:
 
     def _on_stopped(self, event: Stopped) -> Action:
         self.close()
+        if self._untold is not None:
+            self._untold.note(stopped_failure(event.reason).message)
         return self._told(Fail(event.reason))
 
     def _on_stopped_committed(self, event: Stopped) -> Action:
