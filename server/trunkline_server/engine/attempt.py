@@ -7,12 +7,12 @@ an AttemptError with its class. Cancelling it closes the upstream connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage
 from trunkline_server.engine.provider import LiveProvider, Timeouts
-from trunkline_server.providers.base import AttemptError, StreamDecoder, WireCall
+from trunkline_server.providers.base import AttemptError, RateLimitHeaders, StreamDecoder, WireCall
 from trunkline_server.providers.transport.base import (
     MAX_BODY_BYTES,
     MAX_ERROR_BODY_BYTES,
@@ -39,6 +39,8 @@ class Dispatched:
     call: WireCall
     key_id: str
     timeouts: Timeouts
+    heard: Callable[[RateLimitHeaders], None] | None = None
+    """Told what a response says of its key's limits; None: the key has none that matter."""
 
 
 async def ask(sent: Dispatched) -> Answer:
@@ -62,6 +64,8 @@ async def _open(sent: Dispatched) -> UpstreamResponse:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the response was not HTTP as we know it")) from error
     except TransportError as error:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the request cannot be sent as HTTP")) from error
+    if sent.heard is not None and (limits := sent.provider.adapter.limits(response.headers)) is not None:
+        sent.heard(limits)
     if response.status in _OK:
         return response
     try:

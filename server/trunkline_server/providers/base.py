@@ -37,6 +37,20 @@ class WireCall:
 
 
 @dataclass(frozen=True, slots=True)
+class RateLimitHeaders:
+    """What is left of a key's limits, for requests and for tokens. None: not said, or not readable."""
+
+    limit_requests: int | None = None
+    remaining_requests: int | None = None
+    reset_requests_s: float | None = None
+    """Seconds until the request limit is full again."""
+    limit_tokens: int | None = None
+    remaining_tokens: int | None = None
+    reset_tokens_s: float | None = None
+    """Seconds until the token limit is full again."""
+
+
+@dataclass(frozen=True, slots=True)
 class OptionFinding:
     """A provider option that a caller may not pass; `path` is inside the options object."""
 
@@ -91,6 +105,10 @@ class Adapter(Protocol):
 
     def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:
         """Read a whole 2xx answer; raise AttemptError if it is none."""
+        ...
+
+    def limits(self, headers: Mapping[str, str]) -> RateLimitHeaders | None:
+        """Read what a response of any status says of its key's limits; None if it says nothing."""
         ...
 
     def stream_decoder(self, request: ChatRequest) -> StreamDecoder:

@@ -8,7 +8,8 @@ from email.utils import format_datetime
 
 import pytest
 
-from trunkline_server.providers.openai import RateLimitHeaders, read_limits
+from trunkline_server.providers.base import RateLimitHeaders
+from trunkline_server.providers.openai import read_limits
 from trunkline_server.providers.openai.limits import duration_s, retry_after_s
 
 

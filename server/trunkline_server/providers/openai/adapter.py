@@ -7,10 +7,11 @@ from typing import ClassVar
 
 from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.request import ChatRequest
-from trunkline_server.providers.base import OptionFinding, WireCall
+from trunkline_server.providers.base import OptionFinding, RateLimitHeaders, WireCall
 from trunkline_server.providers.openai.classify import classify_response
 from trunkline_server.providers.openai.decode import decode_answer
 from trunkline_server.providers.openai.encode import encode_call
+from trunkline_server.providers.openai.limits import read_limits
 from trunkline_server.providers.openai.options import check_options
 from trunkline_server.providers.openai.stream import OpenAIStreamDecoder
 from trunkline_server.routing.failures import Failure
@@ -41,6 +42,10 @@ class OpenAIAdapter:
     def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  the interface has it for protocols with meaningful 2xx codes
         """Read a whole 2xx answer; raise AttemptError if it is none."""
         return decode_answer(headers, body)
+
+    def limits(self, headers: Mapping[str, str]) -> RateLimitHeaders | None:
+        """Read the `x-ratelimit-…` headers; names are in lower case."""
+        return read_limits(headers)
 
     def stream_decoder(self, request: ChatRequest) -> OpenAIStreamDecoder:  # noqa: ARG002  nothing of the request changes how this protocol's answer is read
         """Return a fresh decoder for one streamed 2xx response."""

@@ -6,29 +6,16 @@ import math
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from typing import Final
+
+from trunkline_server.providers.base import RateLimitHeaders
 
 _UNITS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _PIECE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|us|µs|ns|d|h|m|s)")
 _DURATION: Final = re.compile(rf"(?:{_PIECE.pattern})+")
 _MAX_VALUE_LENGTH: Final = 64
 _MAX_COUNT: Final = 2.0**53
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimitHeaders:
-    """What is left of a key's limits, for requests and for tokens. None: not said, or not readable."""
-
-    limit_requests: int | None = None
-    remaining_requests: int | None = None
-    reset_requests_s: float | None = None
-    """Seconds until the request limit is full again."""
-    limit_tokens: int | None = None
-    remaining_tokens: int | None = None
-    reset_tokens_s: float | None = None
-    """Seconds until the token limit is full again."""
 
 
 _NOTHING: Final = RateLimitHeaders()
