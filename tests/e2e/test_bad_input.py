@@ -13,7 +13,6 @@ from tests.e2e.wire_fuzz import Mutator
 
 from trunkline import failure_of
 from trunkline.v1 import (
-    CRITICALITY_SHEDDABLE,
     CRITICALITY_UNSPECIFIED,
     FINISH_REASON_STOP,
     ON_BREAK_FAIL,
@@ -278,46 +277,8 @@ async def test_bytes_that_are_no_message(gateway: Gateways, method: str, payload
         await still_serves(running)
 
 
-SECOND = Duration(seconds=1)
-
-LATER: dict[str, dict[str, Any]] = {
-    "fallback_models": {"fallback_models": ["default"]},
-    "sticky_key": {"sticky_key": "user-1"},
-    "criticality": {"criticality": CRITICALITY_SHEDDABLE},
-    "max_cost_nanousd": {"max_cost_nanousd": 5},
-    "require_capabilities": {"require_capabilities": ["tools"]},
-    "allow_regions": {"allow_regions": ["eu"]},
-}
-BUILT = {
-    "on_break", "max_attempts", "allow_fallback", "exclude_targets", "max_first_token", "max_token_gap", "allow_hedge",
-    "detachable", "heartbeat", "announce_early", "usage_every",
-}  # fmt: skip
-
-
-def test_no_routing_option_is_forgotten() -> None:
-    """Each option of the contract is built, or stands among those that are refused below."""
-    names = {field.name for field in RoutingOptions.DESCRIPTOR.fields}
-    assert names == BUILT | LATER.keys()
-
-
-@pytest.mark.parametrize("method", ["Complete", "StreamComplete", "Explain"])
-async def test_options_of_later_are_refused_by_name(gateway: Gateways, method: str) -> None:
-    """Each alone is UNIMPLEMENTED, NOT_BUILT with its path; all together are told in one go."""
-    async with gateway() as running:
-        for name, fields in LATER.items():
-            failure = await refused(running, ask(routing=RoutingOptions(**fields)), method)
-            assert (failure.code, failure.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_BUILT")
-            assert paths(failure) == [f"routing.{name}"]
-        everything = RoutingOptions()
-        for fields in LATER.values():
-            everything.MergeFrom(RoutingOptions(**fields))
-        failure = await refused(running, ask(routing=everything), method)
-        assert set(paths(failure)) == {f"routing.{name}" for name in LATER}
-        assert running.simulator.stats.requests == 0
-
-
 async def test_options_that_ask_for_nothing_pass(gateway: Gateways) -> None:
-    """Zero, false, empty, UNSPECIFIED and FAIL are no request for what is not there."""
+    """Zero, false, empty, UNSPECIFIED and FAIL change nothing."""
     nothing = RoutingOptions(
         sticky_key="",
         criticality=CRITICALITY_UNSPECIFIED,

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from trunkline import v1 as pb
 from trunkline_server.rpc.decode import decode_request, decode_resume
 from trunkline_server.rpc.status import status_of
-from trunkline_server.rpc.violations import InvalidRequestError, NotBuiltError, failure_of_invalid, failure_of_not_built
+from trunkline_server.rpc.violations import InvalidRequestError, failure_of_invalid
 
 RICH = pb.CompleteRequest(
     model="default",
@@ -35,7 +35,14 @@ RICH = pb.CompleteRequest(
     ],
     tool_choice=pb.ToolChoice(mode=pb.ToolChoice.MODE_AUTO, parallel=True),
     output=pb.OutputFormat(json_schema=pb.JsonSchemaFormat(name="n", schema_json="{}")),
-    routing=pb.RoutingOptions(max_attempts=2, exclude_targets=["p"], max_first_token=Duration()),
+    routing=pb.RoutingOptions(
+        max_attempts=2,
+        exclude_targets=["p"],
+        max_first_token=Duration(),
+        fallback_models=["m"],
+        sticky_key="k",
+        criticality=pb.CRITICALITY_CRITICAL,
+    ),
     request_id="r1",
     labels={"team": "x"},
     provider_options_json={"openai": '{"user":"u"}'},
@@ -43,13 +50,11 @@ RICH = pb.CompleteRequest(
 
 
 def decode_or_refuse(raw: bytes) -> None:
-    """Decode `raw`; a refusal must be one of the two that the boundary knows, with a status that can be sent."""
+    """Decode `raw`; a refusal must be the one that the boundary knows, with a status that can be sent."""
     try:
         decode_request(raw)
     except InvalidRequestError as error:
         status_of(failure_of_invalid(error))
-    except NotBuiltError as error:
-        status_of(failure_of_not_built(error))
 
 
 @st.composite

@@ -9,7 +9,7 @@ from trunkline_server.chat.message import Message, Role, TextPart
 from trunkline_server.chat.request import ReasoningEffort, Sampling
 from trunkline_server.routing.types import Reason
 from trunkline_server.rpc.decode import decode_list_models, decode_request, decode_resume
-from trunkline_server.rpc.violations import InvalidRequestError, NotBuiltError, failure_of_invalid, failure_of_not_built
+from trunkline_server.rpc.violations import InvalidRequestError, failure_of_invalid
 
 HELLO = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(text="hi")])
 
@@ -184,27 +184,6 @@ def test_a_figure_outside_its_range_is_refused(sampling: pb.Sampling, path: str)
     request = simplest()
     request.sampling.CopyFrom(sampling)
     assert refused(request) == [path]
-
-
-def test_violations_are_told_before_options_that_are_not_built() -> None:
-    """What is wrong stays wrong on a server that can do more, so it is told first."""
-    request = simplest()
-    request.routing.detachable = True
-    request.sampling.top_k = -3
-    assert refused(request) == ["sampling.top_k"]
-
-
-def test_options_that_are_not_built_are_refused_by_name() -> None:
-    """The failure is NOT_BUILT and names each path in its message and as a violation."""
-    request = simplest()
-    request.routing.CopyFrom(pb.RoutingOptions(sticky_key="u1", allow_regions=["eu"]))
-    with pytest.raises(NotBuiltError) as caught:
-        decode_request(request.SerializeToString())
-    assert caught.value.paths == ("routing.sticky_key", "routing.allow_regions")
-    failure = failure_of_not_built(caught.value)
-    assert failure.reason is Reason.NOT_BUILT
-    assert failure.message == "not built yet: routing.sticky_key, routing.allow_regions"
-    assert [each.path for each in failure.violations] == list(caught.value.paths)
 
 
 def test_a_resume_request_names_its_stream() -> None:

@@ -59,6 +59,8 @@ def test_every_reason_has_its_status() -> None:
         Reason.MODEL_UNAVAILABLE: code.FAILED_PRECONDITION,
         Reason.QUEUE_FULL: code.RESOURCE_EXHAUSTED,
         Reason.QUEUE_TIMEOUT: code.RESOURCE_EXHAUSTED,
+        Reason.DEADLINE_IN_QUEUE: code.RESOURCE_EXHAUSTED,
+        Reason.SHED: code.RESOURCE_EXHAUSTED,
         Reason.RATE_LIMITED: code.RESOURCE_EXHAUSTED,
         Reason.UPSTREAM_QUOTA: code.RESOURCE_EXHAUSTED,
         Reason.UPSTREAM_CREDENTIALS: code.UNAVAILABLE,

@@ -25,9 +25,7 @@ from trunkline_server.rpc.drain import Drain, draining_failure
 from trunkline_server.rpc.sender import Sender
 from trunkline_server.rpc.violations import (
     InvalidRequestError,
-    NotBuiltError,
     failure_of_invalid,
-    failure_of_not_built,
 )
 from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
 from trunkline_server.telemetry.canonical import RpcRecord, emit
@@ -186,8 +184,6 @@ class Boundary:
                 return self._failure_told(error, call)
             case InvalidRequestError():
                 return failure_of_invalid(error)
-            case NotBuiltError():
-                return failure_of_not_built(error)
             case _:
                 return self.report(error, call.record.method, call.record.request_id)
 

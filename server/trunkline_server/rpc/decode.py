@@ -17,7 +17,7 @@ from trunkline_server.rpc.decode_options import decode_labels, decode_provider_o
 from trunkline_server.rpc.decode_routing import decode_routing
 from trunkline_server.rpc.decode_sampling import decode_sampling
 from trunkline_server.rpc.decode_tools import decode_output, decode_tool_choice, decode_tools
-from trunkline_server.rpc.violations import InvalidRequestError, NotBuiltError, Violations
+from trunkline_server.rpc.violations import InvalidRequestError, Violations
 
 MAX_MODEL_BYTES = 256
 MAX_REQUEST_ID_BYTES = 128
@@ -51,9 +51,7 @@ def decode_request(
     `check_options` says which of its provider options are not to be passed; it is asked here so that they are told
     with everything else. Whatever else may be wrong with a request, its options are well formed when it is asked.
 
-    Raises InvalidRequestError for whatever is wrong with it, and NotBuiltError if all is well but it asks for
-    something that this server cannot do yet. In this order, because what is wrong stays wrong on a server that can do
-    more, and its caller should learn of all of it first.
+    Raises InvalidRequestError for whatever is wrong with it.
     """
     try:
         request = pb.CompleteRequest.FromString(raw)
@@ -69,7 +67,7 @@ def decode_request(
     tools = decode_tools(request.tools, found) if request.tools else ()
     tool_choice = decode_tool_choice(request.tool_choice, tools, found) if is_set("tool_choice") else None
     output = decode_output(request.output, found) if is_set("output") else None
-    routing, not_built = decode_routing(request.routing, found) if is_set("routing") else (_NO_ROUTING, ())
+    routing = decode_routing(request.routing, found) if is_set("routing") else _NO_ROUTING
     request_id = _request_id(request.request_id, found)
     labels = decode_labels(request.labels, found) if request.labels else {}
     options_json = request.provider_options_json
@@ -90,8 +88,6 @@ def decode_request(
         for violation in check_options(decoded):
             found.add(violation.path, violation.message)
     found.raise_if_any()
-    if not_built:
-        raise NotBuiltError(not_built)
     return decoded
 
 

@@ -1,18 +1,14 @@
-"""The request's wishes about routing: those that are built, and by name those that are not.
-
-An option that is not built is refused only where it asks for something: unset, zero, false, empty and UNSPECIFIED ask
-for nothing. Its form is checked all the same, so that a wrong value is told as wrong today and tomorrow alike.
-"""
+"""The request's wishes about routing. Unset, zero, false, empty and UNSPECIFIED ask for nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from google.protobuf.duration_pb2 import Duration
 
 from trunkline import v1 as pb
 from trunkline_server.chat.request import RoutingOptions
-from trunkline_server.routing.types import OnBreak
+from trunkline_server.routing.types import Criticality, OnBreak
 from trunkline_server.rpc.violations import Violations
 
 MAX_STICKY_KEY_BYTES = 256
@@ -22,44 +18,35 @@ _NANOS = 1_000_000_000
 _MAX_DURATION_S = 315_576_000_000
 
 _DURATIONS = ("max_first_token", "max_token_gap", "heartbeat", "usage_every")
+_CRITICALITY = {pb.Criticality.Value(f"CRITICALITY_{each.name}"): each for each in Criticality}
 _ON_BREAK = {pb.OnBreak.Value(f"ON_BREAK_{each.value}"): each for each in OnBreak}
-"""UNSPECIFIED asks for nothing."""
 _LISTS = ("fallback_models", "require_capabilities", "allow_regions", "exclude_targets")
 
 
-def decode_routing(routing: pb.RoutingOptions, found: Violations) -> tuple[RoutingOptions, tuple[str, ...]]:
-    """Return the options, and the paths of those that ask for what is not built."""
+def decode_routing(routing: pb.RoutingOptions, found: Violations) -> RoutingOptions:
+    """Return the options; what is wrong in their form is noted in `found`."""
     _check(routing, found)
-    max_attempts = routing.max_attempts
-    if max_attempts < 0:
-        found.add("routing.max_attempts", "must be at least 1")
-    options = RoutingOptions(
-        max_attempts=max_attempts or None,
-        allow_fallback=routing.allow_fallback if routing.HasField("allow_fallback") else True,
+    is_set = routing.HasField
+    return RoutingOptions(
+        max_attempts=routing.max_attempts or None,
+        allow_fallback=routing.allow_fallback if is_set("allow_fallback") else True,
         exclude_targets=frozenset(routing.exclude_targets),
         on_break=_ON_BREAK.get(routing.on_break),
         max_first_token_s=_seconds(routing.max_first_token),
         max_token_gap_s=_seconds(routing.max_token_gap),
-        allow_hedge=routing.allow_hedge if routing.HasField("allow_hedge") else None,
+        allow_hedge=routing.allow_hedge if is_set("allow_hedge") else None,
         detachable=routing.detachable,
         heartbeat_s=_seconds(routing.heartbeat),
         announce_early=routing.announce_early,
         usage_every_s=_seconds(routing.usage_every),
+        # A name that stands twice would be tried once anyway: its first place counts.
+        fallback_models=tuple(dict.fromkeys(routing.fallback_models)),
+        sticky_key=routing.sticky_key or None,
+        criticality=_CRITICALITY.get(routing.criticality),
+        max_cost_nanousd=routing.max_cost_nanousd or None,
+        require_capabilities=frozenset(routing.require_capabilities),
+        allow_regions=frozenset(routing.allow_regions),
     )
-    return options, tuple(f"routing.{name}" for name in _asks_unbuilt(routing))
-
-
-def _asks_unbuilt(routing: pb.RoutingOptions) -> Iterator[str]:
-    """Yield the names of set options that are not built, in the order of their numbers."""
-    asks = {
-        "fallback_models": bool(routing.fallback_models),
-        "sticky_key": bool(routing.sticky_key),
-        "criticality": routing.criticality != pb.CRITICALITY_UNSPECIFIED,
-        "max_cost_nanousd": bool(routing.max_cost_nanousd),
-        "require_capabilities": bool(routing.require_capabilities),
-        "allow_regions": bool(routing.allow_regions),
-    }
-    return (name for name, asked in asks.items() if asked)
 
 
 def _seconds(duration: Duration) -> float | None:
@@ -68,7 +55,7 @@ def _seconds(duration: Duration) -> float | None:
 
 
 def _check(routing: pb.RoutingOptions, found: Violations) -> None:
-    """Note what is wrong in the form of any option, built or not."""
+    """Note what is wrong in the form of any option."""
     for name in _LISTS:
         _check_entries(getattr(routing, name), f"routing.{name}", found)
     if len(routing.sticky_key.encode()) > MAX_STICKY_KEY_BYTES:
@@ -77,6 +64,8 @@ def _check(routing: pb.RoutingOptions, found: Violations) -> None:
         found.add("routing.criticality", f"unknown value {routing.criticality}")
     if routing.on_break not in pb.OnBreak.values():
         found.add("routing.on_break", f"unknown value {routing.on_break}")
+    if routing.max_attempts < 0:
+        found.add("routing.max_attempts", "must be at least 1")
     if routing.max_cost_nanousd < 0:
         found.add("routing.max_cost_nanousd", "must not be negative")
     for name in _DURATIONS:

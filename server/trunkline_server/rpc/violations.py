@@ -30,14 +30,6 @@ class InvalidRequestError(Exception):
         """How many more violations there are than `violations` holds."""
 
 
-class NotBuiltError(Exception):
-    """A request asks for something that the contract names and this server cannot do yet; `paths` say what."""
-
-    def __init__(self, paths: tuple[str, ...]) -> None:
-        super().__init__(f"not built yet: {', '.join(paths)}")
-        self.paths = paths
-
-
 class Violations:
     """Collects what is wrong with one request, in the order of its fields. Costs nothing while all is well."""
 
@@ -81,9 +73,3 @@ def entry_path(path: str, key: str) -> str:
 def failure_of_invalid(error: InvalidRequestError) -> CallFailure:
     """Return what a caller is told whose request is wrong: INVALID_ARGUMENT, BAD_REQUEST."""
     return CallFailure(Reason.BAD_REQUEST, error.message, violations=error.violations, violations_omitted=error.omitted)
-
-
-def failure_of_not_built(error: NotBuiltError) -> CallFailure:
-    """Return what a caller is told who asks for what is not there yet: UNIMPLEMENTED, NOT_BUILT, with each path."""
-    violations = tuple(FieldViolation(path, "not built yet") for path in error.paths)
-    return CallFailure(Reason.NOT_BUILT, str(error), violations=violations)
