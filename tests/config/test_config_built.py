@@ -76,27 +76,14 @@ server: {write_timeout_s: 30, deadline_reserve_s: 0.05, detach_s: 60, default_de
 """  # noqa: E501 - the documentation's own lines
 
 NOT_BUILT = {
-    "providers.openai.keys[0].requests_per_minute",
-    "providers.openai.keys[0].tokens_per_minute",
-    "providers.openai.keys[0].max_in_flight",
-    "providers.openai.keys[0].quota_group",
-    "providers.openai.keys[0].burst_s",
-    "providers.openai.gate.adaptive",
-    "providers.openai.gate.dispatches_per_s",
-    "providers.openai.gate.burst",
     "providers.anthropic.protocol: anthropic",
     "providers.gemini.protocol: gemini",
     "providers.groq.preset",
-    "models.openai/gpt-4o-mini.regions",
-    "aliases.default.tiers[2].strategy: lowest_cost",
-    "aliases.default.max_cost_usd",
-    "aliases.default.max_first_token_s",
     "callers[0].mtls_san",
     "callers[0].requests_per_minute",
     "callers[0].tokens_per_minute",
     "callers[0].max_in_flight",
     "callers[0].budget_usd_per_day",
-    "callers[0].criticality",
     "admins",
 }
 
@@ -104,6 +91,8 @@ NOT_BUILT = {
 def test_the_documented_example_is_accepted_or_refused_by_name() -> None:
     """Every documented name is either taken or told as not built yet; nothing in the example is unknown."""
     found = parse(EXAMPLE, name="routes.yaml").findings
+    # Placeholders, and models of protocols to come, have no price that max_cost_usd could hold back.
+    found = tuple(finding for finding in found if finding.code != "unpriced_target")
     assert {finding.code for finding in found} == {"not_built"}
     assert {finding.message for finding in found} == {f"not built yet: {told}" for told in NOT_BUILT}
 
@@ -116,8 +105,10 @@ providers:
   openai:
     protocol: openai
     base_url: https://api.openai.com/v1
-    keys: [{id: team-a, secret: env:OPENAI_API_KEY_A, weight: 3, models: ["*"], block_models: []}]
-    gate: {max_in_flight: 200, queue: 500, max_wait_s: 5}
+    keys:
+      - {id: team-a, secret: env:OPENAI_API_KEY_A, weight: 3, models: ["*"], block_models: [], requests_per_minute: 500,
+         tokens_per_minute: 200000, max_in_flight: 50, quota_group: org-1, burst_s: 1}
+    gate: {max_in_flight: 200, queue: 500, max_wait_s: 5, burst: 2, dispatches_per_s: 100}
     timeouts: {connect_s: 3, first_token_s: 20, stall_s: 20, response_s: 120}
     circuit: {recent: 20, recent_failures: 16, failures_in_row: 5, window_s: 10, error_ratio: 0.5, min_calls: 20, open_s: 5, open_max_s: 300, ramp_s: 6}
     retry_budget: {ratio: 0.1, recovering_ratio: 0.45, floor_per_s: 3}
@@ -127,7 +118,9 @@ aliases:
     tiers: [[openai/gpt-4o-mini]]
     allow_prompted_continuation: false
     hedge: {enabled: false, percentile: 95, max_extra: 0.02}
-callers: [{id: a, token_sha256: "HASH", aliases: [default]}]
+    max_cost_usd: 0.05
+    max_first_token_s: 5
+callers: [{id: a, token_sha256: "HASH", aliases: [default], criticality: CRITICAL}]
 server: {write_timeout_s: 30, deadline_reserve_s: 0.05, detach_s: 60, default_deadline_s: 120, max_deadline_s: 3600}
 """.replace("HASH", "1" * 64)  # noqa: E501 - the documentation's own line
     given = parse(text, name="routes.yaml")
@@ -142,8 +135,11 @@ server: {write_timeout_s: 30, deadline_reserve_s: 0.05, detach_s: 60, default_de
         "server",
     )
     lines = [line for line in text.splitlines() if not line.startswith(defaults)]
+    lines.insert(lines.index("    transport: aiohttp"), "    gate: {dispatches_per_s: 100.0}")
     # The example's numbers are the defaults: without them the document says the same.
-    bare = parse("\n".join(lines).replace(", weight: 3", ", weight: 3.0"), name="routes.yaml")
+    bare = parse(
+        "\n".join(lines).replace(", burst_s: 1", "").replace(", criticality: CRITICAL", ""), name="routes.yaml"
+    )
     assert bare.document == given.document
 
 
@@ -160,7 +156,7 @@ aliases:
     on_break: BREAK
     on_key_rejected: REJECTED
     on_content_filtered: FILTERED
-callers: [{id: c, token_sha256: "HASH", aliases: [a]}]
+callers: [{id: c, token_sha256: "HASH", aliases: [a], criticality: CRITICALITY}]
 """.replace("HASH", "1" * 64)
     defaults = {
         "PROTOCOL": "openai",
@@ -169,13 +165,14 @@ callers: [{id: c, token_sha256: "HASH", aliases: [a]}]
         "BREAK": "FAIL",
         "REJECTED": "fail",
         "FILTERED": "fail",
+        "CRITICALITY": "CRITICAL",
     }
-    marks = dict(zip(VALUES, ["PROTOCOL", "TRANSPORT", "STRATEGY", "BREAK", "REJECTED", "FILTERED"], strict=True))
+    marks = dict(zip(VALUES, defaults, strict=True))
     for word in names.known:
         text = base
         for mark, default in defaults.items():
-            text = text.replace(mark, word if mark == marks[place] else default)
-        found = parse(text, name="routes.yaml").findings
+            text = text.replace(f" {mark}", f" {word if mark == marks[place] else default}")
+        found = [each for each in parse(text, name="routes.yaml").findings if each.severity == "error"]
         path = place.replace("providers.*", "providers.p").replace("aliases.*", "aliases.a").replace("[]", "[0]")
         told = [f"not built yet: {path}: {word}"] if word in names.later else []
         assert [finding.message for finding in found] == told

@@ -26,16 +26,16 @@ DOCUMENT: dict[str, Any] = {
             "base_url": "https://api.openai.com/v1",
             "keys": [
                 {"id": "a", "secret": "env:OPENAI_API_KEY", "weight": 3, "models": ["*"], "block_models": ["x"]},
-                {"id": "b", "secret": "env:TRUNKLINE_SECRET_B"},
+                {"id": "b", "secret": "env:TRUNKLINE_SECRET_B", "tokens_per_minute": 9, "quota_group": "g"},
             ],
-            "gate": {"max_in_flight": 5, "queue": 1, "max_wait_s": 0.5},
+            "gate": {"max_in_flight": 5, "queue": 1, "max_wait_s": 0.5, "adaptive": {"min": 1, "max": 9}},
             "timeouts": {"connect_s": 1},
             "retry_budget": {"ratio": 0.2, "floor_per_s": 1},
             "transport": "aiohttp",
         },
         "local": {"protocol": "openai", "base_url": "http://localhost:1"},
     },
-    "models": {"openai/m": {"context_tokens": 1000, "capabilities": ["tools"]}},
+    "models": {"openai/m": {"context_tokens": 1000, "capabilities": ["tools", "prefill"], "regions": ["eu"]}},
     "aliases": {
         "default": {
             "tiers": [{"strategy": "weighted", "targets": [{"target": "openai/m", "weight": 1}]}, ["local/m"]],

@@ -133,8 +133,33 @@ ERRORS = [
     ("connect_s: 1", "connect_s: 3s", "providers.openai.timeouts.connect_s", "wrong_type"),
     ("connect_s: 1", "connect_s: 86401", "providers.openai.timeouts.connect_s", "out_of_range"),
     ("connect_s: 1", "conect_s: 1", "providers.openai.timeouts.conect_s", "unknown_field"),
+    ("max_in_flight: 10,", "adaptive: {min: 0}, max_in_flight: 10,", "providers.openai.gate.adaptive.min",
+     "out_of_range"),
+    ("max_in_flight: 10,", "adaptive: {mx: 20}, max_in_flight: 10,", "providers.openai.gate.adaptive.mx",
+     "unknown_field"),
+    ("max_in_flight: 10,", "adaptive: {min: 11}, max_in_flight: 10,", "providers.openai.gate.adaptive.min",
+     "gate_disagrees"),
+    ("max_in_flight: 10,", "adaptive: {max: 9}, max_in_flight: 10,", "providers.openai.gate.adaptive.max",
+     "gate_disagrees"),
+    ("max_in_flight: 10,", "adaptive: {}, max_in_flight: 401,", "providers.openai.gate.adaptive.max", "gate_disagrees"),
+    ("max_in_flight: 10,", "adaptive: 20, max_in_flight: 10,", "providers.openai.gate.adaptive", "wrong_type"),
+    ("max_in_flight: 10,", "dispatches_per_s: 0, max_in_flight: 10,", "providers.openai.gate.dispatches_per_s",
+     "out_of_range"),
+    ("max_in_flight: 10,", "dispatches_per_s: null, max_in_flight: 10,", "providers.openai.gate.dispatches_per_s",
+     "empty_value"),
+    ("max_in_flight: 10,", "dispatches_per_s: 5, burst: 0, max_in_flight: 10,", "providers.openai.gate.burst",
+     "out_of_range"),
+    # limits of keys
+    ("weight: 0.5", "requests_per_minute: 0", "providers.openai.keys[1].requests_per_minute", "out_of_range"),
+    ("weight: 0.5", "tokens_per_minute: 100k", "providers.openai.keys[1].tokens_per_minute", "wrong_type"),
+    ("weight: 0.5", "tokens_per_minute: .inf", "providers.openai.keys[1].tokens_per_minute", "out_of_range"),
+    ("weight: 0.5", "max_in_flight: 0", "providers.openai.keys[1].max_in_flight", "out_of_range"),
+    ("weight: 0.5", "quota_group: org 1", "providers.openai.keys[1].quota_group", "bad_name"),
+    ("weight: 0.5", "burst_s: 61, requests_per_minute: 1", "providers.openai.keys[1].burst_s", "out_of_range"),
     # models
     ("  openai/gpt-4o-mini:", "  gpt-4o-mini:", "models.gpt-4o-mini", "bad_target"),
+    ("context_tokens: 128000", "regions: eu", "models.openai/gpt-4o-mini.regions", "wrong_type"),
+    ("context_tokens: 128000", "regions: [e u]", "models.openai/gpt-4o-mini.regions[0]", "bad_name"),
     ("context_tokens: 128000", "context_tokens: 0", "models.openai/gpt-4o-mini.context_tokens", "out_of_range"),
     ("context_tokens: 128000", "context_tokens: null", "models.openai/gpt-4o-mini.context_tokens", "empty_value"),
     # aliases
@@ -168,7 +193,11 @@ ERRORS = [
     ("on_break: FAIL", "hedge: {percentil: 95}", f"{HEDGE}.percentil", "unknown_field"),
     ("on_break: FAIL", "hedge: true", HEDGE, "wrong_type"),
     ("max_attempts: 5", "max_attempts: 0", "aliases.default.max_attempts", "out_of_range"),
+    ("on_break: FAIL", "max_cost_usd: 0", "aliases.default.max_cost_usd", "out_of_range"),
+    ("on_break: FAIL", "max_first_token_s: 0", "aliases.default.max_first_token_s", "out_of_range"),
     # callers
+    ("models: [local/llama]", "criticality: critical", "callers[0].criticality", "bad_value"),
+    ("models: [local/llama]", "criticality: 1", "callers[0].criticality", "wrong_type"),
     ("  - id: checkout", "  - id: check/out", "callers[0].id", "bad_name"),
     (HASH, "abc", "callers[0].token_sha256", "bad_token_hash"),
     (HASH, "g" * 64, "callers[0].token_sha256", "bad_token_hash"),
@@ -197,6 +226,9 @@ WARNINGS = [
     ("models:\n", "models:\n  opnai/x: {}  # HERE\n", "models.opnai/x", "unknown_provider"),
     ("[tools]", "[tool]", "models.openai/gpt-4o-mini.capabilities[0]", "unknown_capability"),
     ("default_deadline_s: 60", "default_deadline_s: 601", "aliases.default.default_deadline_s", "deadline_cut"),
+    ("max_in_flight: 10,", "burst: 3, max_in_flight: 10,", "providers.openai.gate.burst", "no_effect"),
+    ("weight: 0.5", "burst_s: 3", "providers.openai.keys[1].burst_s", "no_effect"),
+    ("on_break: FAIL", "on_break: CONTINUE", "aliases.default.on_break", "nobody_continues"),
 ]
 
 
@@ -240,6 +272,35 @@ def test_each_doubtful_setting_is_a_warning(old: str, new: str, path: str, code:
     assert found[0].line == line_of_change(GOOD, text)
 
 
+def test_targets_without_a_price_are_told_where_the_price_decides() -> None:
+    """`max_cost_usd` and `lowest_cost` need prices; those of the shipped catalogue count, and so do the document's."""
+    limited = GOOD.replace("on_break: FAIL", "max_cost_usd: 1")
+    unpriced = [each for each in parse(limited, name="routes.yaml").findings if each.code == "unpriced_target"]
+    assert [each.path for each in unpriced] == [
+        "aliases.default.tiers[1][0]",
+        "aliases.default.tiers[1][1].target",
+    ]
+    assert all("max_cost_usd does not hold it back" in each.message for each in unpriced)
+    prices = "{input_usd_per_million: 0, output_usd_per_million: 0}"
+    priced = limited.replace("models:\n", f"models:\n  local/llama: {prices}\n  local/org/model: {prices}\n", 1)
+    assert parse(priced, name="routes.yaml").findings == ()
+    cheapest = GOOD.replace("strategy: weighted", "strategy: lowest_cost").replace(
+        "target: openai/gpt-4o,", "target: openai/x,"
+    )
+    (found,) = parse(cheapest.replace("[gpt-4o-mini, gpt-4o]", '["*"]'), name="routes.yaml").findings
+    assert (found.severity, found.path) == ("warning", "aliases.default.tiers[0].targets[1].target")
+    assert "lowest_cost" in found.message
+
+
+def test_somebody_who_can_go_on_is_enough() -> None:
+    """CONTINUE is not doubted where one target takes a prefill, or models may be asked in words."""
+    asked = GOOD.replace("on_break: FAIL", "on_break: CONTINUE")
+    able = asked.replace("models:\n", "models:\n  local/llama: {capabilities: [prefill]}\n", 1)
+    prompted = asked.replace("max_attempts: 5", "allow_prompted_continuation: true")
+    for text in (able, prompted):
+        assert parse(text, name="routes.yaml").findings == ()
+
+
 def test_a_target_that_no_key_may_serve_is_an_error() -> None:
     """A pool whose lists leave no key for an alias' or a caller's model is told at that target."""
     text = GOOD.replace("env:OPENAI_API_KEY_A\n", "env:OPENAI_API_KEY_A\n        models: [other]\n")
@@ -256,7 +317,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
     text = (
         GOOD.replace("id: team-b", "id: team-a")
         .replace("stall_s: 3,", "stall: 3,")
-        .replace("on_break: FAIL", "max_cost_usd: 0.05")
+        .replace("token_sha256", "max_in_flight: 1\n    token_sha256")
         .replace("aliases: [default]", "aliases: [defaul]")
     )
     found = parse(text, name="routes.yaml").findings

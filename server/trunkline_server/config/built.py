@@ -35,10 +35,10 @@ SETTINGS: Final[Mapping[str, Names]] = {
         later="preset",
     ),
     "providers.*.keys[]": _names(
-        "id secret weight models block_models",
-        later="requests_per_minute tokens_per_minute max_in_flight quota_group burst_s",
+        "id secret weight models block_models requests_per_minute tokens_per_minute max_in_flight quota_group burst_s"
     ),
-    "providers.*.gate": _names("max_in_flight queue max_wait_s", later="adaptive dispatches_per_s burst"),
+    "providers.*.gate": _names("max_in_flight queue max_wait_s adaptive dispatches_per_s burst"),
+    "providers.*.gate.adaptive": _names("min max"),
     "providers.*.timeouts": _names("connect_s first_token_s stall_s response_s"),
     "providers.*.circuit": _names(
         "recent recent_failures failures_in_row window_s error_ratio min_calls open_s open_max_s ramp_s"
@@ -46,20 +46,18 @@ SETTINGS: Final[Mapping[str, Names]] = {
     "providers.*.retry_budget": _names("ratio recovering_ratio floor_per_s"),
     "models.*": _names(
         "context_tokens max_output_tokens input_usd_per_million output_usd_per_million capabilities"
-        " first_token_s stall_s response_s",
-        later="regions",
+        " regions first_token_s stall_s response_s"
     ),
     "aliases.*": _names(
         "tiers on_break allow_prompted_continuation on_key_rejected on_content_filtered hedge max_attempts"
-        " default_deadline_s",
-        later="max_cost_usd max_first_token_s",
+        " default_deadline_s max_cost_usd max_first_token_s"
     ),
     "aliases.*.hedge": _names("enabled percentile max_extra"),
     "aliases.*.tiers[]": _names("strategy targets"),
     "aliases.*.tiers[].targets[]": _names("target weight variant"),
     "callers[]": _names(
-        "id token_sha256 aliases models provider_options",
-        later="mtls_san requests_per_minute tokens_per_minute max_in_flight budget_usd_per_day criticality",
+        "id token_sha256 aliases models provider_options criticality",
+        later="mtls_san requests_per_minute tokens_per_minute max_in_flight budget_usd_per_day",
     ),
     "server": _names("write_timeout_s deadline_reserve_s default_deadline_s max_deadline_s detach_s"),
 }
@@ -68,10 +66,11 @@ SETTINGS: Final[Mapping[str, Names]] = {
 VALUES: Final[Mapping[str, Names]] = {
     "providers.*.protocol": _names("openai", later="anthropic gemini bedrock azure_openai cohere"),
     "providers.*.transport": _names("aiohttp httpx"),
-    "aliases.*.tiers[].strategy": _names("weighted", later="least_loaded lowest_cost lowest_latency"),
+    "aliases.*.tiers[].strategy": _names("weighted least_loaded lowest_cost lowest_latency"),
     "aliases.*.on_break": _names("FAIL RESTART CONTINUE"),
     "aliases.*.on_key_rejected": _names("fail next_target"),
     "aliases.*.on_content_filtered": _names("fail next_target"),
+    "callers[].criticality": _names("CRITICAL_PLUS CRITICAL SHEDDABLE_PLUS SHEDDABLE"),
 }
 """Values of settings that choose one of several words."""
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from trunkline_server.config.built import CAPABILITIES
+from trunkline_server.config.catalogue import shipped_catalogue
 from trunkline_server.config.fields import is_loopback, split_target
 from trunkline_server.config.findings import DocumentPath, Finding, format_path, shown
-from trunkline_server.config.model import CircuitSettings, ServerSettings, may_use
+from trunkline_server.config.model import AdaptiveSettings, CircuitSettings, GateSettings, ServerSettings, may_use
 
 if TYPE_CHECKING:
     from trunkline_server.config.near import NearNames
@@ -25,6 +26,7 @@ _NO_MAPPING: Final[Mapping[str, Value]] = {}
 
 def cross_check(tree: SourceTree, near: NearNames) -> list[Finding]:
     """Return every finding that takes more than one setting to see."""
+    shipped_catalogue()  # whoever compiles the document on an event loop finds it read
     if not isinstance(tree.value, dict):
         return []
     document = _Document(tree, near)
@@ -64,6 +66,18 @@ class _Document:
                     yield (*base, position), target
                 elif isinstance(name := _mapping(target).get("target"), str):
                     yield (*base, position, "target"), name
+
+    def fact(self, target: str, name: str) -> object:
+        """Return a fact about a target's model: the document's, else the shipped catalogue's; None if it is unknown."""
+        given = _mapping(self.models.get(target))
+        if name in given:
+            return given[name]
+        provider, _, model = target.partition("/")
+        settings = _mapping(self.providers.get(provider))
+        protocol, base_url = settings.get("protocol"), settings.get("base_url")
+        if not isinstance(protocol, str) or not isinstance(base_url, str):
+            return None
+        return getattr(shipped_catalogue().facts(protocol, base_url, model), name)
 
     def caller_names(self, setting: str) -> Iterator[tuple[DocumentPath, str]]:
         """Every text in the lists called `setting` of all callers."""
@@ -201,6 +215,75 @@ def _circuits(document: _Document) -> _Found:
             yield document.error((*base, setting), "circuit_disagrees", message)
 
 
+def _gates(document: _Document) -> _Found:
+    """Limits that move start within their bounds; warn of bursts of what has no pace."""
+    fallback, bounds = GateSettings(), AdaptiveSettings()
+    for provider, value in document.providers.items():
+        gate = _mapping(_mapping(value).get("gate"))
+        base: DocumentPath = ("providers", provider, "gate")
+        if isinstance(gate.get("adaptive"), dict):
+            adaptive = _mapping(gate["adaptive"])
+            start = _number(gate.get("max_in_flight"), fallback.max_in_flight)
+            lowest, highest = _number(adaptive.get("min"), bounds.min), _number(adaptive.get("max"), bounds.max)
+            if lowest > start:
+                message = f"adaptive.min ({lowest:g}) must be at most max_in_flight ({start:g}), where the limit starts"
+                yield document.error((*base, "adaptive", "min"), "gate_disagrees", message)
+            if highest < start:
+                message = (
+                    f"adaptive.max ({highest:g}) must be at least max_in_flight ({start:g}), where the limit starts"
+                )
+                yield document.error((*base, "adaptive", "max"), "gate_disagrees", message)
+        if "burst" in gate and "dispatches_per_s" not in gate:
+            message = "has no effect without dispatches_per_s, whose pace it is for"
+            yield document.warning((*base, "burst"), "no_effect", message)
+        for index, key in enumerate(_list(_mapping(value).get("keys"))):
+            settings = _mapping(key)
+            if "burst_s" in settings and not settings.keys() & {"requests_per_minute", "tokens_per_minute"}:
+                message = "has no effect without requests_per_minute or tokens_per_minute"
+                yield document.warning(("providers", provider, "keys", index, "burst_s"), "no_effect", message)
+
+
+def _continuations(document: _Document) -> _Found:
+    """Warn of streams that are to go on elsewhere, where nobody can."""
+    for alias, value in document.aliases.items():
+        settings = _mapping(value)
+        if settings.get("on_break") != "CONTINUE" or settings.get("allow_prompted_continuation") is True:
+            continue
+        if not any(_can_prefill(document, target) for _, target in document.alias_targets(alias)):
+            yield document.warning(
+                ("aliases", alias, "on_break"),
+                "nobody_continues",
+                "no target is known to have the capability prefill: broken streams will start anew instead"
+                " (say so under models if one has it, or allow_prompted_continuation: true)",
+            )
+
+
+def _can_prefill(document: _Document, target: str) -> bool:
+    known = document.fact(target, "capabilities")
+    return isinstance(known, list | tuple) and "prefill" in known
+
+
+def _prices(document: _Document) -> _Found:
+    """Warn of targets without a known price where the price decides."""
+    for alias, value in document.aliases.items():
+        settings = _mapping(value)
+        tiers = _list(settings.get("tiers"))
+        for path, target in document.alias_targets(alias):
+            tier = tiers[path[3]] if isinstance(path[3], int) else None
+            if "max_cost_usd" in settings:
+                why = "max_cost_usd does not hold it back"
+            elif _mapping(tier).get("strategy") == "lowest_cost":
+                why = "lowest_cost can't compare it"
+            else:
+                continue
+            prices = [document.fact(target, f"{way}_usd_per_million") for way in ("input", "output")]
+            if None in prices:
+                message = (
+                    f"has no known price, so {why}: give input_usd_per_million and output_usd_per_million in models"
+                )
+                yield document.warning(path, "unpriced_target", message)
+
+
 def _deadlines(document: _Document) -> _Found:
     """Default deadlines fit the largest one."""
     fallback = ServerSettings()
@@ -252,4 +335,15 @@ def _doubtful_facts(document: _Document) -> _Found:
                 yield document.warning(path, "unknown_capability", f"is no capability that routing knows{near}")
 
 
-_CHECKS = (_known_targets, _known_aliases, _unique_ids, _plaintext, _circuits, _deadlines, _doubtful)
+_CHECKS = (
+    _known_targets,
+    _known_aliases,
+    _unique_ids,
+    _plaintext,
+    _circuits,
+    _gates,
+    _continuations,
+    _prices,
+    _deadlines,
+    _doubtful,
+)

@@ -198,3 +198,15 @@ CallCount = Annotated[int, Field(strict=True, ge=1, le=10_000)]
 
 TokenCount = Annotated[int, Field(strict=True, ge=1, le=1_000_000_000)]
 """A number of tokens, at least 1."""
+
+InFlight = Annotated[int, Field(strict=True, ge=1, le=100_000)]
+"""A number of calls at once, at least 1."""
+
+PerMinute = Annotated[float, Field(strict=True, gt=0, le=10_000_000_000, allow_inf_nan=False)]
+"""Calls or tokens a minute; parts of one are meant where a provider says a number a day."""
+
+PerSecond = Annotated[float, Field(strict=True, gt=0, le=100_000, allow_inf_nan=False)]
+"""Calls a second."""
+
+MaxCostUsd = Annotated[float, Field(strict=True, gt=0, le=1_000_000, allow_inf_nan=False)]
+"""The most that something may cost, in US dollars."""

@@ -19,9 +19,13 @@ from trunkline_server.config.fields import (
     BaseUrl,
     CallCount,
     Flag,
+    InFlight,
     Label,
+    MaxCostUsd,
     ModelPattern,
     OptionKey,
+    PerMinute,
+    PerSecond,
     Ratio,
     Seconds,
     SecondsOrZero,
@@ -64,15 +68,40 @@ class KeySettings(_Settings):
     block_models: tuple[ModelPattern, ...] = ()
     """Upstream models that this key must not be used for; wins over `models`. Default: none."""
 
+    requests_per_minute: Annotated[PerMinute | None, GIVEN] = None
+    """Calls a minute that the key may serve, for each model apart. Default: no limit."""
+
+    tokens_per_minute: Annotated[PerMinute | None, GIVEN] = None
+    """Tokens a minute, prompts and answers together, for each model apart. Default: no limit."""
+
+    max_in_flight: Annotated[InFlight | None, GIVEN] = None
+    """Calls in flight at once with this key. Default: no limit but the gate's."""
+
+    quota_group: Annotated[Label | None, GIVEN] = None
+    """Keys of one account have the same: what cools one of them cools all. Default: an account of its own."""
+
+    burst_s: Annotated[float, Field(strict=True, gt=0, le=60, allow_inf_nan=False)] = 1.0
+    """How much of its limits a minute the key may use at once after a pause, in seconds' worth. Default 1."""
+
     def serves(self, model: str) -> bool:
         """Tell whether this key may be used for the upstream model `model`."""
         return may_use(model, self.models, self.block_models)
 
 
+class AdaptiveSettings(_Settings):
+    """Between what bounds the limit of calls in flight moves by itself: up while calls succeed, down on overload."""
+
+    min: InFlight = 10
+    """The lowest that it falls to. At most `max_in_flight`, where it starts. Default 10."""
+
+    max: InFlight = 400
+    """The highest that it grows to. At least `max_in_flight`. Default 400."""
+
+
 class GateSettings(_Settings):
     """How many calls may be in flight at a provider, and how many may wait for that."""
 
-    max_in_flight: Annotated[int, Field(strict=True, ge=1, le=100_000)] = 200
+    max_in_flight: InFlight = 200
     """Calls in flight at once, streams until their last byte. Default 200."""
 
     queue: Annotated[int, Field(strict=True, ge=0, le=100_000)] = 500
@@ -80,6 +109,15 @@ class GateSettings(_Settings):
 
     max_wait_s: SecondsOrZero = 5.0
     """Longest wait for a slot and a key, in seconds. Default 5."""
+
+    adaptive: Annotated[AdaptiveSettings | None, GIVEN] = None
+    """Lets the limit move with what the provider bears. Default: `max_in_flight` stands."""
+
+    dispatches_per_s: Annotated[PerSecond | None, GIVEN] = None
+    """Calls are sent no faster than this, evenly spaced. Default: not paced."""
+
+    burst: CallCount = 2
+    """Calls that may be sent at once after a pause, where they are paced. Default 2."""
 
 
 class TimeoutSettings(_Settings):
@@ -193,6 +231,9 @@ class ModelFacts(_Settings):
     capabilities: Annotated[tuple[Label, ...] | None, GIVEN] = None
     """What the model can do: tools, vision, json_schema, reasoning, prefill, …"""
 
+    regions: Annotated[tuple[Label, ...] | None, GIVEN] = None
+    """Where the model is served, such as us and eu; words of your own, compared with what requests ask for."""
+
     first_token_s: Annotated[Seconds | None, GIVEN] = None
     """Replaces the provider's `timeouts.first_token_s` for this model, in seconds."""
 
@@ -234,8 +275,8 @@ class TargetSettings(_Settings):
 class TierSettings(_Settings):
     """Targets that share traffic. In a document also the bare list of its targets."""
 
-    strategy: Literal["weighted"] = "weighted"
-    """How a target is picked within the tier. Default weighted."""
+    strategy: Literal["weighted", "least_loaded", "lowest_cost", "lowest_latency"] = "weighted"
+    """How a target is picked: in turn by weight (default), the less loaded of two, the cheapest, the fastest lately."""
 
     targets: Annotated[tuple[TargetSettings, ...], FILLED]
     """At least one target."""
@@ -288,6 +329,12 @@ class AliasSettings(_Settings):
     default_deadline_s: Annotated[Seconds | None, GIVEN] = None
     """For calls without a deadline, in seconds. Default: the server's `default_deadline_s`."""
 
+    max_cost_usd: Annotated[MaxCostUsd | None, GIVEN] = None
+    """The most that one request may cost in US dollars, by estimate before the call. Default: no limit."""
+
+    max_first_token_s: Annotated[Seconds | None, GIVEN] = None
+    """Targets whose first content usually takes longer come after all others, in seconds. Default: all are alike."""
+
 
 class CallerSettings(_Settings):
     """A service that may call, and what it may use."""
@@ -306,6 +353,9 @@ class CallerSettings(_Settings):
 
     provider_options: tuple[OptionKey, ...] = ()
     """Option keys that it may pass although they would otherwise be refused. Default none."""
+
+    criticality: Literal["CRITICAL_PLUS", "CRITICAL", "SHEDDABLE_PLUS", "SHEDDABLE"] = "CRITICAL"
+    """The highest that it may ask for, and what its calls have that ask for none. Default CRITICAL."""
 
 
 class ServerSettings(_Settings):
@@ -337,7 +387,8 @@ class RoutesDocument(_Settings):
     """Upstream endpoints by name."""
 
     models: Mapping[TargetName, ModelFacts] = {}
-    """Facts about upstream models by ``provider/model``. Default: nothing is known."""
+    """Facts about upstream models by ``provider/model``. Each goes before the shipped catalogue's; default: only
+    what the catalogue knows."""
 
     aliases: Mapping[Label, AliasSettings] = {}
     """Logical model names. Default none: callers can then use only the targets that they may name directly."""
