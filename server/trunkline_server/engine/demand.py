@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trunkline_server.chat.message import MediaPart, Part, ToolResultPart
 from trunkline_server.chat.request import ChatRequest, FunctionTool, JsonSchemaOutput, ProviderTool
-from trunkline_server.routing.selection import NO_DEMAND, Demand
+from trunkline_server.routing.demand import NO_DEMAND, Demand
 
 TOOLS = "tools"
 VISION = "vision"
@@ -12,9 +12,12 @@ JSON_SCHEMA = "json_schema"
 REASONING = "reasoning"
 
 
-def demand_of(request: ChatRequest) -> Demand:
-    """Return the capabilities and providers that the request cannot do without, and its exclusions."""
-    capabilities: set[str] = set()
+def demand_of(request: ChatRequest, *, input_tokens: int = 0, streams: bool = True) -> Demand:
+    """Return what the request cannot do without, its exclusions, limits and wishes.
+
+    `input_tokens`: by estimate, 0 if nobody needs them. `streams`: whether the answer is shown as it comes.
+    """
+    capabilities = set(request.routing.require_capabilities)
     only: set[str] = set()
     for tool in request.tools:
         if isinstance(tool, ProviderTool):
@@ -29,9 +32,21 @@ def demand_of(request: ChatRequest) -> Demand:
         for part in message.parts:
             _note_media(part, capabilities, only)
     routing = request.routing
-    if not capabilities and not only and not routing.exclude_targets and routing.allow_fallback:
-        return NO_DEMAND
-    return Demand(frozenset(capabilities), frozenset(only), routing.exclude_targets, routing.allow_fallback)
+    demand = Demand(
+        frozenset(capabilities),
+        frozenset(only),
+        routing.exclude_targets,
+        routing.allow_fallback,
+        routing.allow_regions,
+        input_tokens,
+        request.sampling.max_output_tokens,
+        routing.max_cost_nanousd,
+        0,
+        routing.max_first_token_s,
+        routing.sticky_key or None,
+        streams,
+    )
+    return NO_DEMAND if demand == NO_DEMAND else demand
 
 
 def media_bytes(request: ChatRequest) -> int:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
+from trunkline_server.routing.outputs import OutputSizes
 from trunkline_server.routing.types import Caller, OnBreak, TargetId
 from trunkline_server.routing.weighted import SmoothWeighted
 
+FALLBACK_MODELS_MAX = 8
+"""So many may a request name."""
 _NEAR_NAMES = 3
 _NEAR_COMPARED = 8
 """Comparing names letter by letter takes 0.14 ms each, on the event loop: only the likeliest are."""
@@ -66,18 +69,22 @@ class AliasTarget:
 
 
 class Tier:
-    """The targets of an alias that share traffic by weight."""
+    """The targets of an alias that share traffic, by weight and strategy."""
 
-    __slots__ = ("members", "turn")
+    __slots__ = ("marks", "members", "strategy", "turn", "weights")
 
-    def __init__(self, members: tuple[AliasTarget, ...]) -> None:
+    def __init__(self, members: tuple[AliasTarget, ...], strategy: Strategy = Strategy.WEIGHTED) -> None:
         self.members = members
-        self.turn = SmoothWeighted([member.weight for member in members])
+        self.strategy = strategy
+        self.weights = tuple(member.weight for member in members)
+        self.turn = SmoothWeighted(self.weights)
+        self.marks = tuple(f"{member.target} {member.variant}".encode() for member in members)
+        """Each member's name for sticky choices: a target may have a place for each variant."""
 
     def __repr__(self) -> str:
-        """Show targets and weights."""
+        """Show strategy, targets and weights."""
         shares = ", ".join(f"{member.target}*{member.weight:g}" for member in self.members)
-        return f"Tier({shares})"
+        return f"Tier({self.strategy.value}: {shares})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +131,21 @@ class Alias:
     name: str
     tiers: tuple[Tier, ...]
     policy: AliasPolicy = DEFAULT_POLICY
+    outputs: OutputSizes = field(default_factory=OutputSizes, compare=False, repr=False)
+    """How long its answers are; whoever ends an attempt with an answer books its output tokens here."""
+    borrowed_tiers: int = 0
+    """How many of `tiers`, the last ones, are not its own but of the request's `fallback_models`."""
 
 
 class UnknownModelError(Exception):
     """No alias and no model of that name is there for this caller; `near` holds similar names that are."""
 
-    def __init__(self, model: str, near: tuple[str, ...]) -> None:
+    def __init__(self, model: str, near: tuple[str, ...], field: str = "model") -> None:
         super().__init__(model)
         self.model = model
         self.near = near
+        self.field = field
+        """Where in the request the name stands."""
 
 
 class AliasTable:
@@ -147,6 +160,8 @@ class AliasTable:
         self._aliases = dict(aliases)
         self._providers = providers
         self._facts = dict(facts)
+        self._direct_outputs: dict[str, OutputSizes] = {}
+        """Of the models that were named directly and have facts, so not of whatever somebody makes up."""
         self._known_models = frozenset(facts) | {
             str(member.target) for alias in aliases.values() for tier in alias.tiers for member in tier.members
         }
@@ -161,8 +176,45 @@ class AliasTable:
             provider, _, upstream = model.partition("/")
             if provider in self._providers and upstream:
                 target = AliasTarget(TargetId(provider, upstream), facts=self._facts.get(model, UNKNOWN_FACTS))
-                return Alias("", (Tier((target,)),))
+                return Alias("", (Tier((target,)),), outputs=self._outputs_of(model))
         raise UnknownModelError(model, _near(model, self.names_for(caller)))
+
+    def with_fallbacks(self, alias: Alias, models: Sequence[str], caller: Caller) -> Alias:
+        """Return `alias` with the tiers of `models` behind its own, in their order; its policy holds for all of them.
+
+        Each is an alias or a `provider/model`. Raise UnknownModelError, with the field, for the first that this caller
+        may not use, and ValueError for more than FALLBACK_MODELS_MAX.
+        """
+        if not models:
+            return alias
+        if len(models) > FALLBACK_MODELS_MAX:
+            raise ValueError(f"a request may name {FALLBACK_MODELS_MAX} fallback models, not {len(models)}")
+        borrowed: list[Tier] = []
+        for number, model in enumerate(models):
+            try:
+                borrowed += self.resolve(model, caller).tiers
+            except UnknownModelError as error:
+                field = f"routing.fallback_models[{number}]"
+                raise UnknownModelError(error.model, error.near, field) from error
+        return replace(alias, tiers=(*alias.tiers, *borrowed), borrowed_tiers=len(borrowed))
+
+    def take_over(self, older: AliasTable) -> None:
+        """Go on with what the table before this one learned of the length of answers, name by name.
+
+        To be called once, before the first request: answers that are still on their way to the older table's aliases
+        are then learned from too.
+        """
+        for name, alias in self._aliases.items():
+            known = older._aliases.get(name)
+            if known is not None:
+                self._aliases[name] = replace(alias, outputs=known.outputs)
+        direct = older._direct_outputs
+        self._direct_outputs = {model: sizes for model, sizes in direct.items() if model in self._facts}
+
+    def _outputs_of(self, model: str) -> OutputSizes:
+        if model not in self._facts:
+            return OutputSizes()
+        return self._direct_outputs.setdefault(model, OutputSizes())
 
     def names_for(self, caller: Caller) -> list[str]:
         """Return the aliases, then the known models, that this caller may use, each sorted."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from trunkline_server.routing.budget import RetryBudget
 from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.latency import Latency
+from trunkline_server.routing.load import Load
 from trunkline_server.routing.types import TargetId
 
 
@@ -19,6 +20,7 @@ class Health:
     budget: RetryBudget | None = None
     """Its provider's: shared by all of the provider's targets."""
     latency: Latency | None = None
+    load: Load | None = None
 
 
 HEALTHY = Health()

@@ -45,7 +45,7 @@ _LAST = len(_STANDS_FOR) - 1
 class LatencyWindow:
     """Times of the last `window_s`. It belongs to one event loop; nothing here is thread-safe."""
 
-    __slots__ = ("_clock", "_counts", "_parts", "_samples", "_width_s")
+    __slots__ = ("_clock", "_counts", "_known", "_parts", "_samples", "_width_s")
 
     def __init__(self, *, clock: Clock, window_s: float = 60.0) -> None:
         if not (math.isfinite(window_s) and window_s > 0):
@@ -54,6 +54,8 @@ class LatencyWindow:
         self._width_s = window_s / _PARTS
         self._counts = [0] * len(_STANDS_FOR)
         self._samples = 0
+        self._known: dict[float, float] = {}
+        """Quantiles that were asked for since the samples changed: a plan asks each of its targets anew."""
         self._parts: deque[tuple[int, dict[int, int]]] = deque()
         """Number of each part of time in which anything came, and its samples by class; oldest first."""
 
@@ -70,6 +72,7 @@ class LatencyWindow:
         counts[kind] = counts.get(kind, 0) + 1
         self._counts[kind] += 1
         self._samples += 1
+        self._known.clear()
 
     def quantile(self, percent: float, *, at_least: int = SAMPLES_MIN) -> float | None:
         """Return the time, in seconds, that `percent` of the samples kept, to within 5 %.
@@ -81,14 +84,18 @@ class LatencyWindow:
         self._forget()
         if self._samples < max(at_least, 1):
             return None
-        rank = math.ceil(self._samples * percent / _WHOLE - _ROUNDING)
-        return _STANDS_FOR[bisect_left(list(accumulate(self._counts)), rank)]
+        known = self._known.get(percent)
+        if known is None:
+            rank = math.ceil(self._samples * percent / _WHOLE - _ROUNDING)
+            known = self._known[percent] = _STANDS_FOR[bisect_left(list(accumulate(self._counts)), rank)]
+        return known
 
     def _forget(self) -> int:
         """Drop what left the window, and return the number of the present part of time."""
         present = math.floor(self._clock() / self._width_s)
         parts = self._parts
         while parts and parts[0][0] <= present - _PARTS:
+            self._known.clear()
             for kind, count in parts.popleft()[1].items():
                 self._counts[kind] -= count
                 self._samples -= count

@@ -45,6 +45,10 @@ class SmoothWeighted:
             credit[ahead[0][1]] -= total
         return [entry for _, entry in ahead]
 
+    def credit_next(self, entry: int) -> float:
+        """Return the credit with which an entry would go into the next pick: the highest is picked."""
+        return self._credit[entry] + self._weights[entry]
+
     def __repr__(self) -> str:
         """Show weights and credits."""
         return f"SmoothWeighted(weights={list(self._weights)}, credit={self._credit})"

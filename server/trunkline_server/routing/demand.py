@@ -1,0 +1,37 @@
+"""What a request needs from whoever serves it, in the core's own terms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a request needs from whoever serves it."""
+
+    capabilities: frozenset[str] = frozenset()
+    """`tools`, `vision`, `json_schema`, `reasoning`, and what the request names itself; a model whose capabilities are
+    unknown is not filtered."""
+    only_providers: frozenset[str] = frozenset()
+    """Providers named by a file id or a provider's own tool: nobody else can serve. More than one: nobody can."""
+    excluded: frozenset[str] = frozenset()
+    """`provider/model` names and provider names."""
+    allow_fallback: bool = True
+    regions: frozenset[str] = frozenset()
+    """Where alone it may be served; empty: anywhere."""
+    input_tokens: int = 0
+    """By estimate; 0 if nobody estimated them."""
+    output_tokens: int | None = None
+    """The most that the request asks for."""
+    max_cost_nanousd: int | None = None
+    """The most that it may cost, by estimate; the alias may allow less."""
+    spent_nanousd: int = 0
+    """What earlier attempts of the request cost already."""
+    max_first_token_s: float | None = None
+    """Targets that usually take longer come after all others; the alias may allow less."""
+    sticky_key: str | None = None
+    streams: bool = True
+    """Whether the answer is shown as it comes: which of a target's times counts for LOWEST_LATENCY."""
+
+
+NO_DEMAND = Demand()
