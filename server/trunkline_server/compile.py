@@ -10,9 +10,12 @@ import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from trunkline_server.config.catalogue import facts_of, named_models
 from trunkline_server.config.model import (
     AliasSettings,
     CallerSettings,
+    GateSettings,
+    KeySettings,
     ProviderSettings,
     RoutesDocument,
     TargetSettings,
@@ -36,14 +39,15 @@ from trunkline_server.routing.aliases import (
     HedgePolicy,
     ModelFacts,
     Policy,
+    Strategy,
     Tier,
 )
 from trunkline_server.routing.budget import BudgetLimits, RetryBudget
 from trunkline_server.routing.circuit import Circuit, CircuitLimits
-from trunkline_server.routing.gate import Gate, GateLimits
+from trunkline_server.routing.gate import AdaptiveLimits, Gate, GateLimits
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.latency import Latency
-from trunkline_server.routing.types import Caller, OnBreak, TargetId
+from trunkline_server.routing.types import Caller, Criticality, OnBreak, TargetId
 
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
@@ -82,7 +86,7 @@ def compile_routes(routes: LoadedRoutes, *, version: int, clock: Callable[[], fl
         )
         for name, settings in document.providers.items()
     }
-    facts = {name: _facts(model) for name, model in document.models.items()}
+    facts = {name: _facts(facts_of(document, name)) for name in named_models(document)}
     aliases = {name: _alias(name, settings, facts) for name, settings in document.aliases.items()}
     snapshot = Snapshot(version, AliasTable(aliases, frozenset(providers), facts), providers, _limits(document))
     callers = tuple((bytes.fromhex(caller.token_sha256), _caller(caller)) for caller in document.callers)
@@ -105,14 +109,12 @@ def _provider(
     for key in settings.keys:
         secret = secrets[name, key.id]
         auth[key.id] = adapter.auth_headers(secret.reveal())
-        specs.append(KeySpec(key.id, key.weight, tuple(key.models), tuple(key.block_models), secret.fingerprint))
+        specs.append(key_spec(key, secret))
     if not specs:
         auth[KEYLESS] = {}
         specs.append(KeySpec(KEYLESS, 1.0))
     pool = KeyPool(name, specs, clock=clock, rng=rng)
-    gate_settings = settings.gate
-    limits = GateLimits(gate_settings.max_in_flight, gate_settings.queue, gate_settings.max_wait_s)
-    desk = Desk(Gate(name, limits, pool, clock=clock), clock)
+    desk = Desk(Gate(name, _gate_limits(settings.gate), pool, clock=clock), clock)
     times = settings.timeouts
     timeouts = Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s)
     limits_of_circuits = CircuitLimits(**settings.circuit.model_dump())
@@ -132,6 +134,34 @@ def _provider(
     )
 
 
+def key_spec(settings: KeySettings, secret: Secret) -> KeySpec:
+    """Return a key as the pool knows it: without its secret."""
+    return KeySpec(
+        settings.id,
+        settings.weight,
+        settings.models,
+        settings.block_models,
+        secret.fingerprint,
+        requests_per_minute=settings.requests_per_minute,
+        tokens_per_minute=settings.tokens_per_minute,
+        max_in_flight=settings.max_in_flight,
+        quota_group=settings.quota_group,
+        burst_s=settings.burst_s,
+    )
+
+
+def _gate_limits(settings: GateSettings) -> GateLimits:
+    adaptive = settings.adaptive
+    return GateLimits(
+        settings.max_in_flight,
+        settings.queue,
+        settings.max_wait_s,
+        adaptive=None if adaptive is None else AdaptiveLimits(adaptive.min, adaptive.max),
+        dispatches_per_s=settings.dispatches_per_s,
+        burst=settings.burst,
+    )
+
+
 def _models_named(document: RoutesDocument, provider: str) -> frozenset[str]:
     """Return the models of a provider that some alias names."""
     return frozenset(
@@ -144,7 +174,10 @@ def _models_named(document: RoutesDocument, provider: str) -> frozenset[str]:
 
 
 def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) -> Alias:
-    tiers = tuple(Tier(tuple(_member(target, facts) for target in tier.targets)) for tier in settings.tiers)
+    tiers = tuple(
+        Tier(tuple(_member(target, facts) for target in tier.targets), Strategy(tier.strategy))
+        for tier in settings.tiers
+    )
     policy = AliasPolicy(
         settings.max_attempts,
         Policy(settings.on_key_rejected),
@@ -153,6 +186,8 @@ def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) 
         OnBreak(settings.on_break),
         settings.allow_prompted_continuation,
         HedgePolicy(**settings.hedge.model_dump()),
+        max_cost_nanousd=_nanousd(settings.max_cost_usd),
+        max_first_token_s=settings.max_first_token_s,
     )
     return Alias(name, tiers, policy)
 
@@ -176,6 +211,7 @@ def _facts(model: ModelSettings) -> ModelFacts:
         model.first_token_s,
         model.stall_s,
         model.response_s,
+        None if model.regions is None else frozenset(model.regions),
     )
 
 
@@ -189,6 +225,7 @@ def _caller(settings: CallerSettings) -> Caller:
         frozenset(settings.aliases),
         frozenset(settings.models),
         frozenset(settings.provider_options),
+        Criticality[settings.criticality],
     )
 
 

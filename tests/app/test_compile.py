@@ -6,15 +6,18 @@ import random
 from pathlib import Path
 
 from trunkline_server.app import caller_table
-from trunkline_server.compile import KEYLESS, Compiled, compile_routes
+from trunkline_server.compile import KEYLESS, Compiled, compile_routes, key_spec
+from trunkline_server.config.model import KeySettings
 from trunkline_server.config.routes import parse_routes
+from trunkline_server.config.secret import Secret
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.engine.provider import Timeouts
 from trunkline_server.engine.snapshot import ServerLimits
-from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts, Policy
+from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts, Policy, Strategy
 from trunkline_server.routing.budget import BudgetLimits
-from trunkline_server.routing.gate import GateLimits
-from trunkline_server.routing.types import OnBreak
+from trunkline_server.routing.gate import AdaptiveLimits, GateLimits
+from trunkline_server.routing.key_state import KeySpec
+from trunkline_server.routing.types import Criticality, OnBreak
 from trunkline_server.rpc.auth import OPEN_TABLE
 
 ROUTES = """
@@ -24,17 +27,21 @@ providers:
     protocol: openai
     base_url: http://127.0.0.1:9/v1/
     keys:
-      - {id: a, secret: env:A_API_KEY, weight: 3, models: ["m*"], block_models: [m2]}
+      - {id: a, secret: env:A_API_KEY, weight: 3, models: ["m*"], block_models: [m2], requests_per_minute: 60,
+         tokens_per_minute: 9000, max_in_flight: 6, quota_group: org, burst_s: 2}
       - {id: b, secret: env:B_API_KEY, weight: 0}
-    gate: {max_in_flight: 7, queue: 8, max_wait_s: 9}
+    gate: {max_in_flight: 7, queue: 8, max_wait_s: 9, adaptive: {min: 2, max: 20}, dispatches_per_s: 50, burst: 3}
     timeouts: {connect_s: 1, first_token_s: 2, stall_s: 3, response_s: 4}
     retry_budget: {ratio: 0.2, recovering_ratio: 0.3, floor_per_s: 4}
   local: {protocol: openai, base_url: "http://127.0.0.1:9", transport: httpx}
 models:
-  one/m1: {context_tokens: 10, max_output_tokens: 5, input_usd_per_million: 0.15, capabilities: [], first_token_s: 30}
+  one/m1: {context_tokens: 10, max_output_tokens: 5, input_usd_per_million: 0.15, capabilities: [], first_token_s: 30,
+    regions: [eu, us]}
 aliases:
   default:
-    tiers: [{strategy: weighted, targets: [{target: one/m1, weight: 90, variant: x}, one/m3]}, [local/a/b]]
+    tiers:
+      - {strategy: weighted, targets: [{target: one/m1, weight: 90, variant: x}, one/m3]}
+      - {strategy: least_loaded, targets: [local/a/b]}
     max_attempts: 5
     on_key_rejected: next_target
     on_content_filtered: next_target
@@ -42,9 +49,11 @@ aliases:
     on_break: CONTINUE
     allow_prompted_continuation: true
     hedge: {enabled: true, percentile: 90, max_extra: 0.01}
+    max_cost_usd: 0.05
+    max_first_token_s: 1.5
 callers:
   - {id: shop, token_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08, aliases: [default],
-     models: [one/m1], provider_options: [service_tier]}
+     models: [one/m1], provider_options: [service_tier], criticality: SHEDDABLE_PLUS}
 server: {write_timeout_s: 1, deadline_reserve_s: 0.1, default_deadline_s: 2, max_deadline_s: 3, detach_s: 4}
 """
 
@@ -59,11 +68,46 @@ def test_providers_get_their_settings(tmp_path: Path) -> None:
     one = compiled(tmp_path).snapshot.providers["one"]
     assert one.base_url == "http://127.0.0.1:9/v1"
     assert one.timeouts == Timeouts(1, 2, 3, 4)
-    assert one.desk.gate.limits == GateLimits(7, 8, 9)
+    assert one.desk.gate.limits == GateLimits(7, 8, 9, adaptive=AdaptiveLimits(2, 20), dispatches_per_s=50, burst=3)
     assert one.auth["a"] == {"authorization": "Bearer sk-a"}
     assert one.pool.take("m1") == "a"
     assert one.pool.take("m2") == "b"
     assert "sk-" not in repr(one)
+
+
+def test_keys_get_their_limits() -> None:
+    """Each of them; a key that says nothing has none, and a burst of one second."""
+    limited = KeySettings.model_validate(
+        {"id": "a", "secret": "env:X", "weight": 3, "models": ["m*"], "block_models": ["m2"]}
+        | {"requests_per_minute": 60, "tokens_per_minute": 9000, "max_in_flight": 6, "quota_group": "org", "burst_s": 2}
+    )
+    secret = Secret("sk-a")
+    assert key_spec(limited, secret) == KeySpec(
+        "a", 3, ("m*",), ("m2",), secret.fingerprint, 60, 9000, 6, quota_group="org", burst_s=2
+    )
+    free = KeySettings.model_validate({"id": "b", "secret": "env:X"})
+    assert key_spec(free, secret) == KeySpec("b", 1.0, fingerprint=secret.fingerprint)
+
+
+def test_gates_that_say_nothing_neither_move_nor_pace(tmp_path: Path) -> None:
+    """200 in flight, 500 waiting for 5 s, as documented."""
+    assert compiled(tmp_path).snapshot.providers["local"].desk.gate.limits == GateLimits(200, 500, 5)
+
+
+def test_wellknown_models_have_the_catalogues_facts(tmp_path: Path) -> None:
+    """In aliases and named directly alike; what the document says goes before."""
+    text = ROUTES.replace("one/m1, weight: 90", "one/gpt-4o-mini, weight: 90").replace(
+        "models: [one/m1]", "models: [one/o3]"
+    )
+    text = text.replace("models:\n  one/m1:", "models:\n  one/gpt-4o-mini:").replace('models: ["m*"], ', "")
+    made = compiled(tmp_path, text)
+    caller = made.callers[0][1]
+    facts = made.snapshot.table.resolve("default", caller).tiers[0].members[0].facts
+    assert (facts.context_tokens, facts.input_nanousd_per_million) == (10, 150_000_000)
+    assert facts.output_nanousd_per_million == 600_000_000
+    direct = made.snapshot.table.resolve("one/o3", caller).tiers[0].members[0].facts
+    assert direct.context_tokens == 200_000
+    assert direct.capabilities == frozenset({"tools", "vision", "json_schema", "reasoning"})
 
 
 def test_a_provider_without_keys_calls_without_credentials(tmp_path: Path) -> None:
@@ -89,12 +133,16 @@ def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:
         OnBreak.CONTINUE,
         allow_prompted_continuation=True,
         hedge=HedgePolicy(enabled=True, percentile=90, max_extra=0.01),
+        max_cost_nanousd=50_000_000,
+        max_first_token_s=1.5,
     )
+    assert [tier.strategy for tier in alias.tiers] == [Strategy.WEIGHTED, Strategy.LEAST_LOADED]
     first, second = alias.tiers[0].members
     assert (first.weight, first.variant, second.weight) == (90, "x", 1)
     assert first.facts.input_nanousd_per_million == 150_000_000
     assert first.facts.output_nanousd_per_million is None
     assert first.facts.capabilities == frozenset()
+    assert (first.facts.regions, second.facts.regions) == (frozenset({"eu", "us"}), None)
     assert second.facts.capabilities is None
     assert alias.tiers[1].members[0].target.model == "a/b"
     assert snapshot.limits == ServerLimits(1, 0.1, 2, 3, 4)
@@ -130,6 +178,7 @@ def test_callers_get_what_is_theirs(tmp_path: Path) -> None:
     assert digest.hex().startswith("9f86d081")
     assert (caller.aliases, caller.models) == (frozenset({"default"}), frozenset({"one/m1"}))
     assert caller.provider_options == frozenset({"service_tier"})
+    assert caller.criticality is Criticality.SHEDDABLE_PLUS
     assert caller_table(made) is not OPEN_TABLE
     head, _, rest = ROUTES.partition("callers:")
     assert caller_table(compiled(tmp_path, head + rest[rest.index("server:") :])) is OPEN_TABLE

@@ -157,6 +157,7 @@ def test_fallback_models_keep_their_order_each_once() -> None:
         (pb.RoutingOptions(exclude_targets=["x" * 257]), "routing.exclude_targets[0]"),
         (pb.RoutingOptions(exclude_targets=["x"] * 257), "routing.exclude_targets"),
         (pb.RoutingOptions(fallback_models=[""]), "routing.fallback_models[0]"),
+        (pb.RoutingOptions(fallback_models=[f"m{number}" for number in range(9)]), "routing.fallback_models"),
         (pb.RoutingOptions(sticky_key="k" * 257), "routing.sticky_key"),
         (pb.RoutingOptions(require_capabilities=["a", ""]), "routing.require_capabilities[1]"),
         (pb.RoutingOptions(allow_regions=["x" * 257]), "routing.allow_regions[0]"),

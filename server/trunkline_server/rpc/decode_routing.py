@@ -8,6 +8,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from trunkline import v1 as pb
 from trunkline_server.chat.request import RoutingOptions
+from trunkline_server.routing.aliases import FALLBACK_MODELS_MAX
 from trunkline_server.routing.types import Criticality, OnBreak
 from trunkline_server.rpc.violations import Violations
 
@@ -20,7 +21,7 @@ _MAX_DURATION_S = 315_576_000_000
 _DURATIONS = ("max_first_token", "max_token_gap", "heartbeat", "usage_every")
 _CRITICALITY = {pb.Criticality.Value(f"CRITICALITY_{each.name}"): each for each in Criticality}
 _ON_BREAK = {pb.OnBreak.Value(f"ON_BREAK_{each.value}"): each for each in OnBreak}
-_LISTS = ("fallback_models", "require_capabilities", "allow_regions", "exclude_targets")
+_LISTS = ("require_capabilities", "allow_regions", "exclude_targets")
 
 
 def decode_routing(routing: pb.RoutingOptions, found: Violations) -> RoutingOptions:
@@ -56,6 +57,10 @@ def _seconds(duration: Duration) -> float | None:
 
 def _check(routing: pb.RoutingOptions, found: Violations) -> None:
     """Note what is wrong in the form of any option."""
+    if len(routing.fallback_models) > FALLBACK_MODELS_MAX:
+        found.add("routing.fallback_models", f"must have at most {FALLBACK_MODELS_MAX} entries")
+    else:
+        _check_entries(routing.fallback_models, "routing.fallback_models", found)
     for name in _LISTS:
         _check_entries(getattr(routing, name), f"routing.{name}", found)
     if len(routing.sticky_key.encode()) > MAX_STICKY_KEY_BYTES:
