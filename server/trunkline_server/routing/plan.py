@@ -16,9 +16,9 @@ LATENCY = "latency"
 """Why a request went elsewhere: who would have been first is usually later than its limit."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Candidate:
-    """One target of a plan."""
+    """One target of a plan. Nobody changes it; it is not frozen since each request makes one for each target."""
 
     target: TargetId
     tier: int
