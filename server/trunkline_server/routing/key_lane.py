@@ -1,4 +1,4 @@
-"""The choice of a key for one model: the smallest virtual time first.
+"""The choice of a key for one model: the smallest virtual time first. This lane is for keys without limits.
 
 A lane belongs to one model and holds every key that may serve it. Each lane keeps virtual times of its own: providers
 limit by key and model, so it is each model's calls that are to be spread by weight. (Times shared between models fall
@@ -38,14 +38,14 @@ class Lane:
         self.waiting: list[tuple[float, int, float, KeyState]] = []
         """Clock time from which it can serve, place, virtual time, key."""
         self._parked: dict[str, Entry] = {}
-        """Keys whose one probe is under way: an event, not a time, brings them back."""
+        """Keys whose one probe is under way or that an operator holds: an event, not a time, brings them back."""
         for place, key in enumerate(self.keys):
             heap = self.ready if key.spec.weight else self.reserve
             heap.append((rng.random() * key.step, place, key))
         heapify(self.ready)
         heapify(self.reserve)
 
-    def take(self, exclude: frozenset[str], now: float) -> KeyState | None:
+    def take(self, exclude: frozenset[str], now: float, _tokens: int = 0) -> KeyState | None:
         """Choose a key and move its virtual time on; None if none can serve now."""
         self._wake(now)
         for heap in (self.ready, self.reserve):
@@ -62,7 +62,7 @@ class Lane:
                 return key
         return None
 
-    def usable(self, exclude: frozenset[str], now: float) -> bool:
+    def usable(self, exclude: frozenset[str], now: float, _tokens: int = 0) -> bool:
         """Return whether `take` would find a key."""
         if self.ready and self.ready[0][2].plain and self.ready[0][2].id not in exclude:
             return True
@@ -74,7 +74,7 @@ class Lane:
                 return True
         return False
 
-    def earliest(self, exclude: frozenset[str], now: float) -> float | None:
+    def earliest(self, exclude: frozenset[str], now: float, _tokens: int = 0) -> float | None:
         """Return the clock time at which a key can serve, `now` if one can; None if waiting alone brings none."""
         if self.usable(exclude, now):
             return now
@@ -83,7 +83,10 @@ class Lane:
         while self.waiting:
             due, place, virtual_time, key = self.waiting[0]
             free_at = key.free_at(self._model, now)
-            if key.id in exclude or key.probing:
+            if key.barred:
+                heappop(self.waiting)
+                self._parked[key.id] = (virtual_time, place, key)
+            elif key.id in exclude:
                 aside.append(heappop(self.waiting))
             elif free_at > due:
                 heappop(self.waiting)
@@ -95,8 +98,15 @@ class Lane:
             heappush(self.waiting, entry)
         return at
 
-    def unpark(self, key: KeyState) -> None:
-        """Put a key back whose probe is over; what it may do now is looked at when its turn comes."""
+    def room_at(self, _calls: int, exclude: frozenset[str], now: float, _tokens: int = 0) -> float | None:
+        """Return when so many calls may go: once one of its keys can serve, as none of them has a limit."""
+        return self.earliest(exclude, now)
+
+    def refresh(self, _key: KeyState, _now: float) -> None:
+        """Nothing is kept here that a settled reservation could change."""
+
+    def unpark(self, key: KeyState, _now: float) -> None:
+        """Put a key back that an event lets serve again; what it may do now is looked at when its turn comes."""
         entry = self._parked.pop(key.id, None)
         if entry is not None:
             self._bring_back(*entry)
@@ -133,7 +143,7 @@ class Lane:
             free_at = key.free_at(self._model, now)
             if free_at > now:
                 heappush(self.waiting, (free_at, place, virtual_time, key))
-            elif key.probing:
+            elif key.barred:
                 self._parked[key.id] = entry
             else:
                 found = entry

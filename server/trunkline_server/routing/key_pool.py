@@ -5,18 +5,19 @@ The pool is a decision, not a lock: `take` never waits. Whoever takes gives back
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-from fnmatch import translate
+from collections.abc import Iterable, Sequence
 from heapq import heapreplace
 from random import Random
 
 from trunkline_server.routing.clock import Clock
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.key_lane import Lane
-from trunkline_server.routing.key_state import QUARANTINE_BASE_S, KeySpec, KeyState, KeyView
+from trunkline_server.routing.key_limited_lane import LimitedLane
+from trunkline_server.routing.key_limits import Remaining
+from trunkline_server.routing.key_models import ModelSet
+from trunkline_server.routing.key_state import QUARANTINE_BASE_S, CoolDown, KeySpec, KeyState, KeyStatus, KeyView
 from trunkline_server.routing.lease import LeaseError
-from trunkline_server.routing.types import Refusal, reason_of
+from trunkline_server.routing.types import Reason, Refusal, reason_of
 
 __all__ = ["KeyPool", "KeySpec", "KeyView"]
 
@@ -33,26 +34,9 @@ _TOLD = {
     FailureClass.RATE_LIMITED: "every usable key of {} for {} is cooling down",
     FailureClass.KEY_EXHAUSTED: "every key of {} for {} is out of quota or rejected",
     FailureClass.KEY_REJECTED: "every key of {} for {} was rejected by the provider",
+    FailureClass.SATURATED: "every usable key of {} for {} is at its own limit",
+    FailureClass.MODEL_UNAVAILABLE: "every key of {} for {} was taken out by an operator",
 }
-
-
-class _ModelSet:
-    """The keys that have the same `models` and `block_models`, and what these say of a model."""
-
-    __slots__ = ("_allow", "_block", "keys")
-
-    def __init__(self, models: tuple[str, ...], block_models: tuple[str, ...]) -> None:
-        self._allow = _pattern(models)
-        self._block = _pattern(block_models)
-        self.keys: list[tuple[int, KeyState]] = []
-
-    def allows(self, model: str) -> bool:
-        return self._allow.fullmatch(model) is not None and self._block.fullmatch(model) is None
-
-
-def _pattern(globs: tuple[str, ...]) -> re.Pattern[str]:
-    """Compile shell-style patterns into one; none of them matches nothing."""
-    return re.compile("|".join(f"(?:{translate(glob)})" for glob in globs) or r"(?!)")
 
 
 class KeyPool:
@@ -67,8 +51,10 @@ class KeyPool:
         self._clock = clock
         self._rng = rng
         self._keys: dict[str, KeyState] = {}
-        self._sets: list[_ModelSet] = []
-        self._lanes: dict[str, Lane] = {}
+        self._sets: list[ModelSet] = []
+        self._lanes: dict[str, Lane | LimitedLane] = {}
+        self._accounts: dict[str, list[KeyState]] = {}
+        """Keys by their quota group."""
         self.reconfigure(keys)
 
     def reconfigure(self, keys: Sequence[KeySpec]) -> None:
@@ -84,11 +70,11 @@ class KeyPool:
             raise ValueError(f"keys of {self.provider} stand there twice: {', '.join(twice)}")
         before = self._keys
         self._keys = {spec.id: _state_for(spec, before.get(spec.id)) for spec in keys}
-        sets: dict[tuple[tuple[str, ...], tuple[str, ...]], _ModelSet] = {}
+        sets: dict[tuple[tuple[str, ...], tuple[str, ...]], ModelSet] = {}
         for place, key in enumerate(self._keys.values()):
             shape = (key.spec.models, key.spec.block_models)
             if shape not in sets:
-                sets[shape] = _ModelSet(*shape)
+                sets[shape] = ModelSet(*shape)
             sets[shape].keys.append((place, key))
         self._sets = list(sets.values())
         self._lanes.clear()
@@ -96,6 +82,7 @@ class KeyPool:
             if id_ not in self._keys and key.in_flight:
                 key.removed = True
                 self._keys[id_] = key
+        self._accounts = _accounts(self._keys.values())
 
     # -- the choice
 
@@ -103,10 +90,19 @@ class KeyPool:
         """Return whether the configuration allows some key the model at all, whatever its state."""
         return model in self._lanes or any(keys.allows(model) for keys in self._sets)
 
-    def take(self, model: str, exclude: frozenset[str] = _NOBODY) -> str | None:
+    def never_fits(self, model: str, tokens: int) -> bool:
+        """Return whether one request of so many tokens is above what any key of the model may use in a whole minute.
+
+        False where no key is allowed the model, or one of them has no limit.
+        """
+        keys = [key for model_set in self._sets if model_set.allows(model) for _, key in model_set.keys]
+        return bool(keys) and all(key.limits is not None and key.limits.never_fits(tokens) for key in keys)
+
+    def take(self, model: str, exclude: frozenset[str] = _NOBODY, tokens: int = 0) -> str | None:
         """Choose the key whose turn it is and book the call; None if none can serve the model now.
 
-        The call is booked until `give_back`. `exclude` names keys that this request will not use, a handful at most.
+        The call is booked until `give_back`; one request and `tokens`, an estimate of prompt and answer, are reserved
+        on the key's limits until `settle`. `exclude` names keys that this request will not use, a handful at most.
         """
         lane = self._lanes.get(model)
         if lane is None:
@@ -121,10 +117,10 @@ class KeyPool:
                 heapreplace(ready, (virtual_time + key.step, place, key))
                 key.begin(model)
                 return key.id
-        return self._take_with_care(lane, model, exclude)
+        return self._take_with_care(lane, model, exclude, tokens)
 
-    def _take_with_care(self, lane: Lane, model: str, exclude: frozenset[str]) -> str | None:
-        key = lane.take(exclude, self._clock())
+    def _take_with_care(self, lane: Lane | LimitedLane, model: str, exclude: frozenset[str], tokens: int) -> str | None:
+        key = lane.take(exclude, self._clock(), tokens)
         if lane.virtual_time >= _HORIZON:
             self._lanes.pop(model, None)
         if key is None:
@@ -138,9 +134,47 @@ class KeyPool:
         if key is None:
             raise LeaseError(f"key {key_id} of {self.provider} has no call in flight")
         if key.end(model):
+            key.at_cap = False
             self._unpark(key)
         if key.removed and not key.in_flight:
             del self._keys[key_id]
+
+    def settle(self, key_id: str, model: str, reserved: int, used: int | None, *, at: float) -> None:
+        """Tell what a call used, in tokens, of which `reserved` were taken at clock time `at`; once for each call.
+
+        None: nobody knows, so the reservation stands. A key that is gone meanwhile has nothing to settle.
+        """
+        key = self._keys.get(key_id)
+        if used is None or key is None or key.limits is None:
+            return
+        if key.limits.settle(model, reserved, used, at):
+            self._refresh(key, model)
+
+    def observed(
+        self,
+        key_id: str,
+        model: str,
+        *,
+        remaining_requests: float | None = None,
+        remaining_tokens: float | None = None,
+        reset_requests_s: float | None = None,
+        reset_tokens_s: float | None = None,
+        at: float | None = None,
+        fingerprint: str | None = None,
+    ) -> None:
+        """Take over what a response says of the key's limits: it overrides our estimates, and never cools.
+
+        `remaining` may lower what we think is left, never raise it; it speaks of clock time `at`, that of the call's
+        lease (None: now). `reset` says in how many seconds all of it is there again; that is believed if no other call
+        of the model is in flight on this key. A kind that the key has no limit for is ignored.
+        """
+        key = self._keys.get(key_id)
+        if key is None or key.limits is None or fingerprint not in {None, key.spec.fingerprint}:
+            return
+        now = self._clock()
+        told = Remaining(remaining_requests, remaining_tokens, reset_requests_s, reset_tokens_s)
+        key.limits.observed(model, told, now if at is None else at, now, alone=key.only_call(model))
+        self._refresh(key, model)
 
     def fingerprint(self, key_id: str) -> str:
         """Return the fingerprint of the secret that the key has now; KeyError if the pool does not know it."""
@@ -148,54 +182,67 @@ class KeyPool:
 
     # -- what could be
 
-    def usable_now(self, model: str, exclude: frozenset[str] = _NOBODY) -> bool:
+    def usable_now(self, model: str, exclude: frozenset[str] = _NOBODY, tokens: int = 0) -> bool:
         """Return whether `take` would find a key."""
         lane = self._lanes.get(model) or self._open_lane(model)
-        return lane is not None and lane.usable(exclude, self._clock())
+        return lane is not None and lane.usable(exclude, self._clock(), tokens)
 
-    def earliest(self, model: str, exclude: frozenset[str] = _NOBODY) -> float | None:
-        """Return the clock time at which a key could serve the model: now, or the end of a wait.
+    def earliest(self, model: str, exclude: frozenset[str] = _NOBODY, tokens: int = 0) -> float | None:
+        """Return the clock time at which a key could serve such a request: now, or the end of a wait.
 
-        None: waiting alone brings none, because none is allowed the model or left, or each that is left is just
-        being probed.
+        A key that has as many calls in flight as it may may be back at any moment: that counts as in a twentieth of a
+        second. None: waiting alone brings none, because none is allowed the model or left, each that is left is just
+        being probed or held by an operator, or the request is above what any of them may use in a minute.
         """
         lane = self._lanes.get(model) or self._open_lane(model)
-        return None if lane is None else lane.earliest(exclude, self._clock())
+        return None if lane is None else lane.earliest(exclude, self._clock(), tokens)
 
-    def blockage(self, model: str, exclude: frozenset[str] = _NOBODY) -> Refusal | None:
-        """Return why no key can serve the model right now; None if one can.
+    def room_at(self, model: str, calls: int, exclude: frozenset[str] = _NOBODY, tokens: int = 0) -> float | None:
+        """Return a clock time by which so many such calls can have gone, the last of them by one call too late at most.
 
-        RATE_LIMITED if one of them only cools; KEY_REJECTED if all of them are in quarantine for that; KEY_EXHAUSTED
-        if they are in quarantine for both; MODEL_UNAVAILABLE if none is allowed the model, or none untried is left
-        while those tried would be usable.
+        It is `earliest` for the last one of a queue: when a caller who stays away may come back. None as there. Looks
+        at every key, so it is for refusals, not for each call.
+        """
+        lane = self._lanes.get(model) or self._open_lane(model)
+        return None if lane is None else lane.room_at(calls, exclude, self._clock(), tokens)
+
+    def blockage(self, model: str, exclude: frozenset[str] = _NOBODY, tokens: int = 0) -> Refusal | None:
+        """Return why no key can serve such a request right now; None if one can.
+
+        RATE_LIMITED if those that are in order cool; SATURATED, for the reason RATE_LIMITED, if some of them wait for
+        our own limits; KEY_REJECTED if all of them are in quarantine for that; KEY_EXHAUSTED if they are in quarantine
+        for both; MODEL_UNAVAILABLE if none is allowed the model, an operator holds them all, the request is above a
+        whole minute of each, or none untried is left while those tried would be usable.
         """
         lane = self._lanes.get(model) or self._open_lane(model)
         if lane is None:
-            return self._refusal(
-                FailureClass.MODEL_UNAVAILABLE, f"no key of {self.provider} may serve {model}", never=True
-            )
+            return self._unavailable(f"no key of {self.provider} may serve {model}")
         now = self._clock()
-        at = lane.earliest(exclude, now)
+        at = lane.earliest(exclude, now, tokens)
         if at is not None and at <= now:
             return None
+        if at is None and tokens and self.never_fits(model, tokens):
+            return self._unavailable(f"{tokens} tokens are more than a key of {self.provider} may use in a minute")
         never = at is None
         left = [key for key in lane.keys if key.id not in exclude] if exclude else lane.keys
         if not left:
-            at = lane.earliest(_NOBODY, now)
+            at = lane.earliest(_NOBODY, now, tokens)
             if at is not None and at <= now:
-                told = f"every key of {self.provider} for {model} was tried"
-                return self._refusal(FailureClass.MODEL_UNAVAILABLE, told, never=True)
+                return self._unavailable(f"every key of {self.provider} for {model} was tried")
             left = lane.keys
-        failure_class = _held_back_by(left)
+        failure_class = _held_back_by(left, model, now)
         retry_after_s = PROBE_OUTCOME_S if at is None else at - now
         told = _TOLD[failure_class].format(self.provider, model)
-        return self._refusal(failure_class, told, retry_after_s, never=never)
+        if failure_class is FailureClass.MODEL_UNAVAILABLE:
+            return self._unavailable(told)
+        # The reason tells callers which bound it was: the keys' and not the queue's.
+        ours = failure_class is FailureClass.SATURATED
+        reason = Reason.RATE_LIMITED if ours else reason_of(failure_class)
+        return Refusal(failure_class, reason, told, retry_after_s, never)
 
     @staticmethod
-    def _refusal(
-        failure_class: FailureClass, told: str, retry_after_s: float | None = None, *, never: bool = False
-    ) -> Refusal:
-        return Refusal(failure_class, reason_of(failure_class), told, retry_after_s, never)
+    def _unavailable(told: str) -> Refusal:
+        return Refusal(FailureClass.MODEL_UNAVAILABLE, Reason.MODEL_UNAVAILABLE, told, never=True)
 
     # -- what is learnt
 
@@ -217,12 +264,33 @@ class KeyPool:
             return
         if failure.failure_class is FailureClass.RATE_LIMITED:
             key.cool(model, self._clock(), failure.retry_after_s)
+            for mate in self._accounts.get(key.spec.quota_group or "", ()):
+                mate.look_again()
         elif failure.failure_class in QUARANTINE_BASE_S:
             was_probing = key.probing
             jitter = self._rng.uniform(1.0 - QUARANTINE_JITTER, 1.0 + QUARANTINE_JITTER)
             key.quarantine(failure.failure_class, self._clock(), jitter)
             if was_probing:
                 self._unpark(key)
+
+    # -- an operator's word
+
+    def drain(self, key_id: str) -> None:
+        """Give the key no new call until `clear`; those in flight end. KeyError if the pool does not know it."""
+        self._hold(key_id, KeyStatus.DRAINING)
+
+    def disable(self, key_id: str) -> None:
+        """As `drain`, and told as DISABLED: it is meant to last. KeyError if the pool does not know it."""
+        self._hold(key_id, KeyStatus.DISABLED)
+
+    def clear(self, key_id: str) -> None:
+        """Take back what an operator said of the key. KeyError if the pool does not know it."""
+        self._hold(key_id, None)
+
+    def _hold(self, key_id: str, status: KeyStatus | None) -> None:
+        key = self._keys[key_id]
+        key.hold(status)
+        self._unpark(key)
 
     # -- what it tells
 
@@ -242,7 +310,7 @@ class KeyPool:
 
     # -- lanes
 
-    def _open_lane(self, model: str) -> Lane | None:
+    def _open_lane(self, model: str) -> Lane | LimitedLane | None:
         keys = sorted(
             (entry for model_set in self._sets if model_set.allows(model) for entry in model_set.keys),
             key=lambda entry: entry[0],
@@ -251,24 +319,51 @@ class KeyPool:
             return None
         if len(self._lanes) >= MAX_LANES:
             del self._lanes[next(iter(self._lanes))]
-        lane = self._lanes[model] = Lane(model, [key for _, key in keys], self._rng)
+        kind = LimitedLane if any(key.spec.limited for _, key in keys) else Lane
+        lane = self._lanes[model] = kind(model, [key for _, key in keys], self._rng)
         return lane
 
+    def _refresh(self, key: KeyState, model: str) -> None:
+        lane = self._lanes.get(model)
+        if lane is not None:
+            lane.refresh(key, self._clock())
+
     def _unpark(self, key: KeyState) -> None:
+        now = self._clock()
         for lane in self._lanes.values():
-            lane.unpark(key)
+            lane.unpark(key, now)
 
 
-def _held_back_by(keys: Sequence[KeyState]) -> FailureClass:
+def _held_back_by(keys: Sequence[KeyState], model: str, now: float) -> FailureClass:
     """Return the class that tells best why none of these keys can serve."""
-    found = FailureClass.KEY_REJECTED
+    found = FailureClass.MODEL_UNAVAILABLE
     for key in keys:
+        if key.held is not None:
+            continue
         reason = key.quarantine_reason
+        if reason is None and not key.cools(model, now):
+            return FailureClass.SATURATED
         if reason is None:
-            return FailureClass.RATE_LIMITED
-        if reason is FailureClass.KEY_EXHAUSTED:
+            found = FailureClass.RATE_LIMITED
+        elif found is not FailureClass.RATE_LIMITED and found is not FailureClass.KEY_EXHAUSTED:
             found = reason
     return found
+
+
+def _accounts(keys: Iterable[KeyState]) -> dict[str, list[KeyState]]:
+    """Return the keys of each quota group, which from now on share one book of cool-downs."""
+    accounts: dict[str, list[KeyState]] = {}
+    for key in keys:
+        key.keep_cooling_alone()
+        if key.spec.quota_group:
+            accounts.setdefault(key.spec.quota_group, []).append(key)
+    for mates in accounts.values():
+        book: dict[str, CoolDown] = {}
+        for mate in mates:
+            mate.share_cooling(book)
+        for mate in mates:
+            mate.look_again()
+    return accounts
 
 
 def _state_for(spec: KeySpec, before: KeyState | None) -> KeyState:

@@ -9,10 +9,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from enum import Enum
 
 from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.key_limits import KeyLimits
+from trunkline_server.routing.key_spec import KeySpec, KeyStatus, KeyView
 from trunkline_server.routing.lease import LeaseError
+
+__all__ = ["CoolDown", "KeySpec", "KeyState", "KeyStatus", "KeyView"]
 
 RETRY_AFTER_MIN_S = 0.05
 RETRY_AFTER_MAX_S = 300.0
@@ -34,59 +37,10 @@ _WEIGHT_MIN, _WEIGHT_MAX = 1e-6, 1e6
 """Weights beyond count as these: a float's digits must hold the sum of many steps and the smallest one."""
 
 
-class KeyStatus(Enum):
-    """What a key is doing, in one word."""
-
-    ACTIVE = "ACTIVE"
-    COOLING = "COOLING"
-    RAMPING = "RAMPING"
-    QUARANTINED = "QUARANTINED"
-    REMOVED = "REMOVED"
-
-
-@dataclass(frozen=True, slots=True)
-class KeySpec:
-    """A key as it is configured. The secret is not here: `fingerprint` tells whether it is still the same one."""
-
-    id: str
-    weight: float
-    models: tuple[str, ...] = ("*",)
-    """Upstream models it may serve: exact names or shell-style patterns."""
-    block_models: tuple[str, ...] = ()
-    """Models it may not serve, whatever `models` says."""
-    fingerprint: str = ""
-    requests_per_minute: float | None = None
-    """None: no limit. Likewise the next two."""
-    tokens_per_minute: float | None = None
-    max_in_flight: int | None = None
-    quota_group: str | None = None
-    """Keys of one account: what cools one cools all of them."""
-    burst_s: float = 1.0
-    """How much of its limits a key may use at once after a pause, in seconds' worth."""
-
-    def __post_init__(self) -> None:
-        """Refuse a weight that no share can be computed from."""
-        if not (math.isfinite(self.weight) and self.weight >= 0):
-            raise ValueError(f"the weight of key {self.id} is {self.weight}: a finite number from 0 is needed")
-
-
-@dataclass(frozen=True, slots=True)
-class KeyView:
-    """What may be told of a key at one moment."""
-
-    id: str
-    status: KeyStatus
-    until: float | None
-    """Clock time of the next change: the first cool-down's end, the probe, the end of the last ramp."""
-    in_flight: int
-    reason: FailureClass | None = None
-    """Of a quarantine."""
-    cooling: tuple[tuple[str, float], ...] = ()
-    """Models that it may not serve now, each with the clock time at which it may again."""
-
-
 @dataclass(slots=True)
-class _CoolDown:
+class CoolDown:
+    """Of one model: until when, by the clock, and how often in a row no time was named."""
+
     until: float = -math.inf
     doublings: int = 0
 
@@ -107,8 +61,11 @@ class KeyState:
         "_cooling",
         "_quarantine",
         "_ramp_from",
+        "at_cap",
+        "held",
         "id",
         "in_flight",
+        "limits",
         "plain",
         "removed",
         "spec",
@@ -119,19 +76,43 @@ class KeyState:
         self.id = spec.id
         self.in_flight = 0
         self.removed = False
+        self.held: KeyStatus | None = None
+        """DRAINING or DISABLED while an operator says so."""
+        self.at_cap = False
+        """Whether somebody found it with all the calls in flight that it may have: the end of one is news."""
+        self.limits: KeyLimits | None = None
         self.plain = True
         """Nothing is held against it: the ordinary case, which needs neither a clock nor a further look."""
         self._calls: dict[str, int] = {}
-        self._cooling: dict[str, _CoolDown] = {}
+        self._cooling: dict[str, CoolDown] = {}
         self._quarantine: _Quarantine | None = None
         self._ramp_from: float | None = None
         self.configure(spec)
 
     def configure(self, spec: KeySpec) -> None:
-        """Take over weight and models of a new configuration; what was learnt stays."""
+        """Take over weight, models and limits of a new configuration; what was learnt stays."""
         self.spec = spec
+        former, self.limits = self.limits, spec.limits()
+        if self.limits is not None and former is not None:
+            self.limits.take_over(former)
         self.step = 1.0 / min(max(spec.weight, _WEIGHT_MIN), _WEIGHT_MAX) if spec.weight else 1.0
         """By how much a call moves its virtual time at full share; keys of weight 0 take turns among themselves."""
+        self.look_again()
+
+    def share_cooling(self, book: dict[str, CoolDown]) -> None:
+        """Keep its cool-downs in one book with the other keys of its account, what it has of its own included."""
+        if book is self._cooling:
+            return
+        for model, mine in self._cooling.items():
+            theirs = book.get(model)
+            if theirs is None or theirs.until < mine.until:
+                book[model] = mine
+        self._cooling = book
+        self.look_again()
+
+    def keep_cooling_alone(self) -> None:
+        """Leave the book of an account: what stands there now stays with the key, as its own."""
+        self._cooling = {model: CoolDown(each.until, each.doublings) for model, each in self._cooling.items()}
 
     # -- calls
 
@@ -143,18 +124,21 @@ class KeyState:
             self._quarantine.probe_model = model
 
     def end(self, model: str) -> bool:
-        """Book the end of one call; return whether a probe ended without a verdict. LeaseError if none is in flight."""
+        """Book the end of one call; return whether that may let it serve again. LeaseError if none is in flight.
+
+        So it is where a probe ended without a verdict, and where somebody found it at its cap.
+        """
         calls = self._calls.get(model, 0)
         if calls == 0:
             raise LeaseError(f"key {self.id} has no call of {model} in flight")
         self.in_flight -= 1
         if calls > 1:
             self._calls[model] = calls - 1
-            return False
+            return self.at_cap
         del self._calls[model]
         # Older calls of the same model cannot be told from the probe, so it is over only when all of them are.
         if self._quarantine is None or self._quarantine.probe_model != model:
-            return False
+            return self.at_cap
         self._quarantine.probe_model = None
         return True
 
@@ -171,24 +155,62 @@ class KeyState:
         return self._quarantine is not None and self._quarantine.probe_model is not None
 
     @property
+    def barred(self) -> bool:
+        """Whether only an event, and no time, lets it serve again: the end of its probe, or an operator's word."""
+        return self.held is not None or self.probing
+
+    @property
+    def full(self) -> bool:
+        """Whether it has as many calls in flight as it may have."""
+        cap = self.spec.max_in_flight
+        return cap is not None and self.in_flight >= cap
+
+    def only_call(self, model: str) -> bool:
+        """Whether no more than one call of the model is in flight."""
+        return self._calls.get(model, 0) <= 1
+
+    @property
     def quarantine_reason(self) -> FailureClass | None:
         """KEY_REJECTED or KEY_EXHAUSTED while it is in quarantine."""
         return None if self._quarantine is None else self._quarantine.reason
 
-    def free_at(self, model: str, now: float) -> float:
-        """Return when it may serve the model, `now` if it may already; a probe under way is not looked at."""
-        at = now
-        if self._quarantine is not None and self._quarantine.probe_at > at:
-            at = self._quarantine.probe_at
+    def free_at(self, model: str, now: float, tokens: int = 0) -> float:
+        """Return when it may serve a request of so many tokens, `now` if it may already; inf: it never may.
+
+        A probe under way, an operator's word and the calls in flight are not looked at.
+        """
+        at = max(now, self._held_until(model))
+        return at if self.limits is None else max(at, self.limits.ready_at(model, tokens))
+
+    def _held_until(self, model: str) -> float:
+        """Return until when the provider's words keep it from the model; -inf if there is none."""
+        at = -math.inf if self._quarantine is None else self._quarantine.probe_at
         cool_down = self._cooling.get(model)
-        if cool_down is not None and cool_down.until > at:
-            at = cool_down.until
-        return at
+        return at if cool_down is None else max(at, cool_down.until)
+
+    def times(self, model: str) -> tuple[float, float, float]:
+        """Return when it may serve the model but for tokens, when these are all there, and how many seconds' worth.
+
+        The first two are clock times, and may be long past.
+        """
+        at = self._held_until(model)
+        if self.limits is None:
+            return at, -math.inf, 0.0
+        tokens = self.limits.tokens
+        burst_s = 0.0 if tokens is None else tokens.burst_s
+        return max(at, self.limits.request_at(model)), self.limits.tokens_full_at(model), burst_s
+
+    def cools(self, model: str, now: float) -> bool:
+        """Whether the provider asked to be left alone for this model."""
+        cool_down = self._cooling.get(model)
+        return cool_down is not None and cool_down.until > now
 
     def share(self, model: str, now: float) -> float:
         """Return the part of its weight, from RAMP_FLOOR to 1, that counts for this model now."""
         if self._quarantine is not None:
             return RAMP_FLOOR
+        if self._ramp_from is None and not self._cooling:
+            return 1.0
         share = 1.0
         if self._ramp_from is not None:
             share = _ramp(now - self._ramp_from)
@@ -206,7 +228,7 @@ class KeyState:
         self._forget(now)
         if model not in self._cooling and len(self._cooling) >= MAX_COOLING_MODELS:
             del self._cooling[min(self._cooling, key=lambda other: self._cooling[other].until)]
-        cool_down = self._cooling.setdefault(model, _CoolDown())
+        cool_down = self._cooling.setdefault(model, CoolDown())
         if retry_after_s is not None:
             # In this order a NaN becomes the lower bound.
             span_s = min(max(RETRY_AFTER_MIN_S, retry_after_s), RETRY_AFTER_MAX_S)
@@ -215,7 +237,7 @@ class KeyState:
                 cool_down.doublings = min(cool_down.doublings + 1, _MAX_DOUBLINGS)
             span_s = min(COOL_BASE_S * 2.0 ** max(cool_down.doublings - 1, 0), COOL_MAX_S)
         cool_down.until = max(cool_down.until, now + span_s)
-        self.plain = False
+        self.look_again()
 
     def quarantine(self, reason: FailureClass, now: float, jitter: float) -> None:
         """Keep it from every model until its probe; `jitter` is the factor that spreads the time of it."""
@@ -227,7 +249,12 @@ class KeyState:
         if before is None or probe_at > before.probe_at:
             self._quarantine = _Quarantine(reason, probe_at, doublings)
         self._ramp_from = None
-        self.plain = False
+        self.look_again()
+
+    def hold(self, status: KeyStatus | None) -> None:
+        """Take an operator's word: DRAINING, DISABLED, or None to let it serve again."""
+        self.held = status
+        self.look_again()
 
     def proved(self, model: str, now: float) -> bool:
         """Book a success; return whether it was the probe's, which ends the quarantine."""
@@ -251,7 +278,17 @@ class KeyState:
             over = [model for model, cool_down in self._cooling.items() if _is_over(cool_down, now)]
             for model in over:
                 del self._cooling[model]
-        self.plain = self._quarantine is None and self._ramp_from is None and not self._cooling
+        self.look_again()
+
+    def look_again(self) -> None:
+        """Find out anew whether there is anything to look at: a mate of its account may have cooled it."""
+        self.plain = (
+            self._quarantine is None
+            and self._ramp_from is None
+            and not self._cooling
+            and self.held is None
+            and not self.spec.limited
+        )
 
     # -- what it tells
 
@@ -264,6 +301,8 @@ class KeyState:
     def _status(self, now: float, cooling: tuple[tuple[str, float], ...]) -> tuple[KeyStatus, float | None]:
         if self.removed:
             return KeyStatus.REMOVED, None
+        if self.held is not None:
+            return self.held, None
         if self._quarantine is not None:
             return KeyStatus.QUARANTINED, self._quarantine.probe_at
         if cooling:
@@ -279,6 +318,8 @@ class KeyState:
         parts = [f"<KeyState {self.id} weight {self.spec.weight:g}, {self.in_flight} in flight"]
         if self.removed:
             parts.append("removed")
+        if self.held is not None:
+            parts.append(self.held.value.lower())
         if self._quarantine is not None:
             probe = "probing" if self.probing else f"probe at {self._quarantine.probe_at:.3f}"
             parts.append(f"{self._quarantine.reason.value} {probe}")
@@ -293,6 +334,6 @@ def _ramp(elapsed_s: float) -> float:
     return min(RAMP_FLOOR + (1.0 - RAMP_FLOOR) * max(elapsed_s, 0.0) / RAMP_S, 1.0)
 
 
-def _is_over(cool_down: _CoolDown, now: float) -> bool:
+def _is_over(cool_down: CoolDown, now: float) -> bool:
     """Whether ramp and n of a cool-down have both run out."""
     return now - cool_down.until >= (FORGET_S if cool_down.doublings else RAMP_S)
