@@ -6,10 +6,10 @@ from random import Random
 
 from trunkline_server.routing.clock import ManualClock
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.gate import Gate, GateLimits, Ticket
+from trunkline_server.routing.gate import AdaptiveLimits, Gate, GateLimits, Ticket
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.lease import Lease
-from trunkline_server.routing.types import Refusal
+from trunkline_server.routing.types import Criticality, Refusal
 
 NOBODY: frozenset[str] = frozenset()
 
@@ -17,11 +17,20 @@ NOBODY: frozenset[str] = frozenset()
 class House:
     """A gate with its pool, its clock, and what its waiters were told."""
 
-    def __init__(self, max_in_flight: int = 1, queue: int = 10, max_wait_s: float = 5.0, keys: int = 1) -> None:
+    def __init__(
+        self,
+        max_in_flight: int = 1,
+        queue: int = 10,
+        max_wait_s: float = 5.0,
+        keys: int = 1,
+        *,
+        adaptive: AdaptiveLimits | None = None,
+        dispatches_per_s: float | None = None,
+    ) -> None:
         self.clock = ManualClock(100.0)
         specs = [KeySpec(f"k{number}", 1) for number in range(keys)]
         self.pool = KeyPool("openai", specs, clock=self.clock, rng=Random(1))
-        limits = GateLimits(max_in_flight, queue, max_wait_s)
+        limits = GateLimits(max_in_flight, queue, max_wait_s, adaptive, dispatches_per_s)
         self.gate = Gate("openai", limits, self.pool, clock=self.clock)
         self.granted: dict[str, Lease] = {}
         self.refused: dict[str, Refusal] = {}
@@ -35,7 +44,15 @@ class House:
         return lease
 
     def ask(
-        self, name: str, model: str = "m", exclude: frozenset[str] = NOBODY, deadline_s: float = 60.0
+        self,
+        name: str,
+        model: str = "m",
+        exclude: frozenset[str] = NOBODY,
+        deadline_s: float = 60.0,
+        *,
+        caller: str = "",
+        criticality: Criticality = Criticality.CRITICAL,
+        tokens: int = 0,
     ) -> Ticket | Refusal:
         """Join under a name that tells the callbacks apart."""
 
@@ -47,20 +64,63 @@ class House:
             self.refused[name] = refusal
             self.order.append(name)
 
-        deadline_at = self.clock() + deadline_s
-        return self.gate.join(model, exclude, deadline_at=deadline_at, on_grant=on_grant, on_refused=on_refused)
+        return self.gate.join(
+            model,
+            exclude,
+            deadline_at=self.clock() + deadline_s,
+            on_grant=on_grant,
+            on_refused=on_refused,
+            caller=caller,
+            criticality=criticality,
+            tokens=tokens,
+        )
 
-    def join(self, name: str, model: str = "m", exclude: frozenset[str] = NOBODY, deadline_s: float = 60.0) -> Ticket:
+    def join(
+        self,
+        name: str,
+        model: str = "m",
+        exclude: frozenset[str] = NOBODY,
+        deadline_s: float = 60.0,
+        *,
+        caller: str = "",
+        criticality: Criticality = Criticality.CRITICAL,
+        tokens: int = 0,
+    ) -> Ticket:
         """Join and be let in."""
-        ticket = self.ask(name, model, exclude, deadline_s)
+        ticket = self.ask(name, model, exclude, deadline_s, caller=caller, criticality=criticality, tokens=tokens)
         assert isinstance(ticket, Ticket)
         return ticket
 
-    def refusal(self, name: str, model: str = "m", deadline_s: float = 60.0) -> Refusal:
+    def refusal(
+        self,
+        name: str,
+        model: str = "m",
+        deadline_s: float = 60.0,
+        *,
+        caller: str = "",
+        criticality: Criticality = Criticality.CRITICAL,
+    ) -> Refusal:
         """Join and be refused at the door."""
-        refusal = self.ask(name, model, deadline_s=deadline_s)
+        refusal = self.ask(name, model, deadline_s=deadline_s, caller=caller, criticality=criticality)
         assert isinstance(refusal, Refusal)
         return refusal
+
+    def serve(self, calls: int, seconds: float) -> None:
+        """Serve so many calls one after the other, so that the gate knows how long a slot is held."""
+        for _ in range(calls):
+            lease = self.take()
+            self.clock.advance(seconds)
+            lease.release()
+
+    def drain(self) -> list[str]:
+        """Let whoever holds a slot give it back, one after the other, until nobody waits; return who was served."""
+        done = 0
+        while done < len(self.order):
+            lease = self.granted.get(self.order[done])
+            done += 1
+            if lease is not None and not lease.released:
+                lease.release()
+        return self.order
 
     def cool(self, key: str, seconds: float, model: str = "m") -> None:
         """Keep a key from a model for so long."""

@@ -299,10 +299,11 @@ def test_waiters_that_come_and_go_leave_nothing_behind() -> None:
     house.take()
     house.join("stays")
     for number in range(5000):
-        house.gate.leave(house.join(f"n{number}", model=f"m{number % 7}"))
+        house.gate.leave(house.join(f"n{number}", model=f"m{number % 7}", caller=f"c{number % 11}"))
     assert house.gate.waiting == 1
-    assert len(house.gate._bounds) <= 70
-    assert list(house.gate._kinds) == [("m", NOBODY)]
+    assert list(house.gate._line.kinds) == [("m", NOBODY)]
+    assert len(house.gate._line.kinds["m", NOBODY]._bounds) <= 20
+    assert [len(level._flows) for level in house.gate._line._levels] == [0, 1, 0, 0]
 
 
 def test_the_gate_tells_its_state_readably() -> None:

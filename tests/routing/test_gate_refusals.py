@@ -33,11 +33,8 @@ def test_a_gate_without_a_queue_refuses_at_once(queue: int, max_wait_s: float) -
 
 def test_the_time_to_stay_away_follows_the_slots() -> None:
     """Once five calls were seen, it is the mean slot time for everyone that waits and the newcomer."""
-    house = House(max_in_flight=2, queue=3)
-    for _ in range(5):
-        lease = house.take()
-        house.clock.advance(4.0)
-        lease.release()
+    house = House(max_in_flight=2, queue=3, max_wait_s=60.0)
+    house.serve(5, 4.0)
     house.take()
     house.take()
     for name in ("one", "two", "three"):

@@ -1,112 +1,48 @@
 """The gate of one provider: a bounded number of calls in flight, and a bounded queue for those that must wait.
 
-A grant is slot and key in one step. A waiter whose keys cannot serve now is passed over in favour of the next; it
-keeps its place and holds nothing. Nobody overtakes a waiter that could go.
+A grant is slot, pace and key in one step. Who is next is said in `waiting`; a waiter whose keys cannot serve now is
+passed over, keeps its place and holds nothing. Nobody overtakes a waiter that could go, unless it is more important.
 
 The gate decides and never waits: the engine calls `poll` whenever `next_event_at` has come, and after anything that
-may have freed a key (a reload of the pool). Callbacks run only inside `poll`, `resize`, `close` and a lease's
-`release`, when the books of the gate are right; `try_take`, `join` and `leave` never call back. A callback may call
-anything of the gate: a `poll` inside it is put off until it has returned. It must not raise: what it raises comes out
-of whichever call ran it.
+may have freed a key (a reload of the pool). Callbacks run only when the books of the gate are right: inside `poll`,
+`resize`, `close` and a lease's `release`; `join` may call `on_refused` of somebody else, who is pushed out of a full
+queue, never its own; `try_take` and `leave` call nobody. A callback may call anything of the gate: a `poll` inside it
+is put off until it has returned. It must not raise: what it raises comes out of whichever call ran it.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from enum import Enum
-from heapq import heapify, heappop, heappush
 from itertools import count
 
 from trunkline_server.routing.clock import Clock
-from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.door import Door
+from trunkline_server.routing.gate_limits import AdaptiveLimits, GateLimits
 from trunkline_server.routing.key_pool import KeyPool
 from trunkline_server.routing.lease import Lease, LeaseError
-from trunkline_server.routing.types import Reason, Refusal
+from trunkline_server.routing.throttle import Throttle
+from trunkline_server.routing.ticket import Ask, Kind, Ticket, TicketState
+from trunkline_server.routing.types import Criticality, Refusal
+from trunkline_server.routing.waiting import Line
 
-__all__ = ["Gate", "GateLimits", "Lease", "LeaseError", "Ticket"]
+__all__ = ["AdaptiveLimits", "Gate", "GateLimits", "Lease", "LeaseError", "Ticket", "TicketState"]
 
-SLOT_SAMPLES = 100
-"""Calls over which the time that a slot is held is averaged."""
-SLOT_SAMPLES_MIN = 5
-STAY_AWAY_MIN_S = 0.05
-STAY_AWAY_MAX_S = 300.0
 _NOBODY: frozenset[str] = frozenset()
-_Kind = tuple[str, frozenset[str]]
-"""Model and excluded keys: waiters of one kind can go, or not, together."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptiveLimits:
-    """Between what bounds the limit in flight moves by itself (AIMD); it starts at `max_in_flight`."""
-
-    min: int = 10
-    max: int = 400
-
-
-@dataclass(frozen=True, slots=True)
-class GateLimits:
-    """The bounds of a gate."""
-
-    max_in_flight: int = 200
-    queue: int = 500
-    """Waiters at most; 0: nobody waits."""
-    max_wait_s: float = 5.0
-    adaptive: AdaptiveLimits | None = None
-    """None: `max_in_flight` stands."""
-    dispatches_per_s: float | None = None
-    """Dispatches are paced to this rate; None: not paced."""
-    burst: int = 2
-    """Dispatches that may go at once after a pause."""
-
-    def __post_init__(self) -> None:
-        """Refuse bounds that let nothing through or mean nothing."""
-        if self.max_in_flight < 1 or self.queue < 0 or not self.max_wait_s >= 0:
-            raise ValueError(f"these are no bounds of a gate: {self}")
-
-
-class TicketState(Enum):
-    """What became of a waiter."""
-
-    WAITING = "waiting"
-    GRANTED = "granted"
-    REFUSED = "refused"
-    LEFT = "left"
-
-
-@dataclass(slots=True, eq=False)
-class Ticket:
-    """A place in a gate's queue. It holds nothing; `Gate.leave` gives it up."""
-
-    number: int
-    model: str
-    exclude_keys: frozenset[str]
-    joined_at: float
-    bound_at: float
-    """Clock time at which it stops waiting."""
-    bound_is_deadline: bool
-    """Whether that is the caller's deadline and not the gate's own `max_wait_s`."""
-    on_grant: Callable[[Lease], None] = field(repr=False)
-    on_refused: Callable[[Refusal], None] = field(repr=False)
-    state: TicketState = TicketState.WAITING
 
 
 class Gate:
-    """Slots, keys and queue of one provider. It belongs to one event loop; nothing here is thread-safe."""
+    """Slots, pace, keys and queue of one provider. It belongs to one event loop; nothing here is thread-safe."""
 
     def __init__(self, provider: str, limits: GateLimits, pool: KeyPool, *, clock: Clock) -> None:
         self.provider = provider
-        self._limits = limits
         self._pool = pool
         self._clock = clock
         self._in_flight = 0
         self._closed = False
         self._numbers = count(1)
-        self._waiters: dict[int, Ticket] = {}
-        self._kinds: dict[_Kind, int] = {}
-        self._bounds: list[tuple[float, int]] = []
-        self._slot_times_s: deque[float] = deque(maxlen=SLOT_SAMPLES)
+        self._line = Line()
+        self._throttle = Throttle(limits)
+        self._door = Door(provider, pool, self._line, self._throttle, clock)
         self._polling = False
         self._poll_again = False
 
@@ -118,57 +54,105 @@ class Gate:
     @property
     def waiting(self) -> int:
         """Waiters in the queue."""
-        return len(self._waiters)
+        return self._line.waiting
 
     @property
     def limits(self) -> GateLimits:
         """The bounds that hold now."""
-        return self._limits
+        return self._throttle.limits
+
+    @property
+    def limit(self) -> int:
+        """Calls in flight at most, now: `max_in_flight`, or what the adaptive limit has come to."""
+        return self._throttle.limit
 
     # -- at once or not
 
-    def try_take(self, model: str, exclude_keys: frozenset[str] = _NOBODY) -> Lease | None:
-        """Take slot and key if both can be had now and no waiter could go instead."""
-        if self._closed or self._in_flight >= self._limits.max_in_flight:
-            return None
-        if self._waiters and self._a_waiter_could_go():
-            return None
-        return self._take(model, exclude_keys)
+    def try_take(
+        self,
+        model: str,
+        exclude_keys: frozenset[str] = _NOBODY,
+        *,
+        tokens: int = 0,
+        caller: str = "",  # noqa: ARG002  who asks is one record for both ways in
+        criticality: Criticality = Criticality.CRITICAL,
+    ) -> Lease | None:
+        """Take slot and key if both can be had now and nobody waits who goes before.
 
-    def blockage(self, model: str, exclude_keys: frozenset[str] = _NOBODY) -> Refusal:
+        `tokens` is what is reserved on the key's limit: prompt and answer, by estimate.
+        """
+        throttle = self._throttle
+        if self._closed or self._in_flight >= throttle.limit:
+            return None
+        if throttle.pacer is not None and throttle.pacer.free_at() > self._clock():
+            return None
+        if self._line.waiting and self._somebody_goes_before((model, exclude_keys), criticality):
+            return None
+        return self._take(model, exclude_keys, tokens)
+
+    def blockage(
+        self,
+        model: str,
+        exclude_keys: frozenset[str] = _NOBODY,
+        *,
+        tokens: int = 0,
+        caller: str = "",
+        criticality: Criticality = Criticality.CRITICAL,
+    ) -> Refusal:
         """Return why `try_take` says no, for the record of a request that moves on without joining."""
         if self._closed:
-            return self._closed_refusal()
-        refusal = self._pool.blockage(model, exclude_keys)
-        if refusal is not None:
-            return refusal
-        if self._in_flight >= self._limits.max_in_flight:
-            return self._saturated(Reason.QUEUE_FULL, f"all {self._limits.max_in_flight} slots are in use")
-        return self._saturated(Reason.QUEUE_FULL, f"{len(self._waiters)} calls wait already")
+            return self._door.closed()
+        return self._door.no_take(Ask(model, exclude_keys, tokens, caller, criticality), self._in_flight)
 
-    def _take(self, model: str, exclude_keys: frozenset[str]) -> Lease | None:
-        key_id = self._pool.take(model, exclude_keys)
+    def _somebody_goes_before(self, kind: Kind, criticality: Criticality) -> bool:
+        """Return whether a waiter could go, or waits for the same keys, that is at least as important."""
+        return any(
+            other == kind or self._pool.usable_now(*other, kindred.asked)
+            for other, kindred in self._line.kinds.items()
+            if kindred.waits_up_to(criticality)
+        )
+
+    def _take(self, model: str, exclude_keys: frozenset[str], tokens: int) -> Lease | None:
+        key_id = self._pool.take(model, exclude_keys, tokens)
         if key_id is None:
             return None
         self._in_flight += 1
+        now = self._clock()
+        if self._throttle.pacer is not None:
+            self._throttle.pacer.dispatched(now)
         return Lease(
             self.provider,
             key_id,
             model,
-            granted_at=self._clock(),
+            granted_at=now,
             fingerprint=self._pool.fingerprint(key_id),
             give_back=self._give_back,
+            tokens=tokens,
+            settle=self._settle,
         )
 
-    def _give_back(self, lease: Lease) -> None:
-        self._return(lease)
-        self._slot_times_s.append(self._clock() - lease.granted_at)
-        if self._waiters:
-            self.poll()
+    def _settle(self, lease: Lease, used: int | None) -> None:
+        self._pool.settle(lease.key_id, lease.model, lease.tokens, used, at=lease.granted_at)
 
-    def _return(self, lease: Lease) -> None:
+    def _give_back(self, lease: Lease) -> None:
         self._in_flight -= 1
         self._pool.give_back(lease.key_id, lease.model)
+        self._throttle.held(self._clock() - lease.granted_at)
+        if self._line.waiting:
+            self.poll()
+
+    # -- what is learnt
+
+    def succeeded(self, lease: Lease) -> None:
+        """Report that the provider served this call; best before its release, so that a waiter gains from it."""
+        self._throttle.succeeded(self._in_flight + lease.released)
+
+    def overloaded(self, lease: Lease) -> None:
+        """Report that this call failed because the provider has too much to do: OVERLOADED or a time-out of ours.
+
+        Not for what a caller brought about alone, nor for RATE_LIMITED, which speaks of the key.
+        """
+        self._throttle.overloaded(lease.granted_at, self._clock())
 
     # -- the queue
 
@@ -180,67 +164,68 @@ class Gate:
         deadline_at: float,
         on_grant: Callable[[Lease], None],
         on_refused: Callable[[Refusal], None],
+        tokens: int = 0,
+        caller: str = "",
+        criticality: Criticality = Criticality.CRITICAL,
     ) -> Ticket | Refusal:
         """Queue for slot and key, until `deadline_at` (clock time) and for `max_wait_s` at most.
 
         Exactly one of the callbacks is called, later, unless the waiter leaves before. `on_grant` hands the lease
         over, which its receiver releases even if it has no use for it any more. A Refusal comes back instead of a
-        ticket if the gate is closed, the deadline has passed, no key can serve within the bound, or the queue is full.
+        ticket if the gate is closed, the deadline has passed, no key can serve within the bound, its turn is not
+        expected within the bound, or the queue is full and nobody has to give up a place to it.
         """
+        if self._closed:
+            return self._door.closed()
         now = self._clock()
-        bound_at = min(now + self._limits.max_wait_s, deadline_at)
-        bound_is_deadline = deadline_at == bound_at
-        refusal = self._refusal_at_door(model, exclude_keys, now, bound_at, deadline_at=deadline_at)
+        bound_at = min(now + self._throttle.limits.max_wait_s, deadline_at)
+        ticket = Ticket(
+            model,
+            exclude_keys,
+            tokens,
+            caller,
+            criticality,
+            number=next(self._numbers),
+            joined_at=now,
+            bound_at=bound_at,
+            bound_is_deadline=deadline_at == bound_at,
+            on_grant=on_grant,
+            on_refused=on_refused,
+        )
+        refusal = self._door.refusal(ticket)
         if refusal is not None:
             return refusal
-        ticket = Ticket(
-            next(self._numbers), model, exclude_keys, now, bound_at, bound_is_deadline, on_grant, on_refused
-        )
-        self._waiters[ticket.number] = ticket
-        kind = (model, exclude_keys)
-        self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        heappush(self._bounds, (bound_at, ticket.number))
-        return ticket
+        if self._line.waiting < self._throttle.limits.queue:
+            self._line.add(ticket)
+            return ticket
+        return self._join_full_queue(ticket)
 
-    def _refusal_at_door(
-        self, model: str, exclude_keys: frozenset[str], now: float, bound_at: float, *, deadline_at: float
-    ) -> Refusal | None:
-        if self._closed:
-            return self._closed_refusal()
-        if deadline_at <= now:
-            return _deadline_refusal(self.provider)
-        # Whether a slot is free or not: if its keys cannot serve within the bound, the queue is no help.
-        earliest = self._pool.earliest(model, exclude_keys)
-        if earliest is None or (earliest > now and earliest >= bound_at):
-            return self._key_refusal(model, exclude_keys)
-        if len(self._waiters) >= self._limits.queue or bound_at <= now:
-            told = f"all slots are in use, and all {self._limits.queue} places in the queue are taken"
-            return self._saturated(Reason.QUEUE_FULL, told if bound_at > now else "all slots are in use, none may wait")
-        return None
+    def _join_full_queue(self, ticket: Ticket) -> Ticket | Refusal:
+        out = self._line.to_push_out(ticket)
+        if out is None:
+            return self._door.no_place(ticket)
+        self._line.remove(out, TicketState.REFUSED)
+        self._line.add(ticket)
+        try:
+            out.on_refused(self._door.pushed_out(out))
+        except BaseException:
+            # The one that joined never gets its ticket, so it would never leave.
+            self.leave(ticket)
+            raise
+        return ticket
 
     def leave(self, ticket: Ticket) -> None:
         """Give a place up at once: neither callback comes. Does nothing if the ticket waits no more."""
         if ticket.state is TicketState.WAITING:
-            self._remove(ticket, TicketState.LEFT)
+            self._line.remove(ticket, TicketState.LEFT)
 
     def position(self, ticket: Ticket) -> int | None:
-        """Return a waiter's place in the queue, from 1; None if it waits no more. Walks the queue."""
-        if self._waiters.get(ticket.number) is not ticket:
-            return None
-        return next((place for place, number in enumerate(self._waiters, 1) if number == ticket.number), None)
+        """Return a waiter's place in the queue, from 1; None if it waits no more.
 
-    def _remove(self, ticket: Ticket, state: TicketState) -> None:
-        ticket.state = state
-        del self._waiters[ticket.number]
-        kind = (ticket.model, ticket.exclude_keys)
-        if self._kinds[kind] == 1:
-            del self._kinds[kind]
-        else:
-            self._kinds[kind] -= 1
-        # Bounds of waiters that are gone are dropped when they come due, or here, before they outnumber the rest.
-        if len(self._bounds) > 2 * len(self._waiters) + 64:
-            self._bounds = [bound for bound in self._bounds if bound[1] in self._waiters]
-            heapify(self._bounds)
+        How many would be served up to it if the keys served everybody, all asked for the same size, and its flow went
+        first in, first out. Walks its caller's flow.
+        """
+        return self._line.position(ticket)
 
     # -- time passes
 
@@ -254,93 +239,57 @@ class Gate:
             self._poll_again = True
             while self._poll_again:
                 self._poll_again = False
-                self._refuse_overdue()
+                for ticket in self._line.overdue(self._clock()):
+                    self._refuse(ticket, self._door.overdue(ticket, self._in_flight))
                 self._grant_in_order()
         finally:
             self._polling = False
 
     def next_event_at(self) -> float | None:
         """Return the clock time at which `poll` must be called if nothing else happens before; None: never."""
-        if not self._waiters:
+        if not self._line.waiting:
             return None
-        while self._bounds[0][1] not in self._waiters:
-            heappop(self._bounds)
-        at = self._bounds[0][0]
-        if self._in_flight < self._limits.max_in_flight:
-            now = self._clock()
-            for model, exclude_keys in self._kinds:
-                earliest = self._pool.earliest(model, exclude_keys)
-                at = min(at, now if earliest is None else earliest)
-        return at
-
-    def _refuse_overdue(self) -> None:
-        now = self._clock()
-        while self._bounds and self._bounds[0][0] <= now:
-            ticket = self._waiters.get(heappop(self._bounds)[1])
-            if ticket is not None:
-                self._refuse(ticket, self._refusal_of_overdue(ticket))
-
-    def _refusal_of_overdue(self, ticket: Ticket) -> Refusal:
-        if ticket.bound_is_deadline:
-            return _deadline_refusal(self.provider)
-        if self._in_flight < self._limits.max_in_flight:
-            refusal = self._pool.blockage(ticket.model, ticket.exclude_keys)
-            if refusal is not None:
-                return refusal
-        waited_s = ticket.bound_at - ticket.joined_at
-        return self._saturated(Reason.QUEUE_TIMEOUT, f"no slot came free within {waited_s:g} s")
+        at = min(kindred.first_bound().bound_at for kindred in self._line.kinds.values())
+        if self._in_flight >= self._throttle.limit:
+            return at
+        key_at = now = self._clock()
+        earliests = [self._pool.earliest(*kind, kindred.asked) for kind, kindred in self._line.kinds.items()]
+        if None not in earliests:
+            key_at = min(earliest for earliest in earliests if earliest is not None)
+        if self._throttle.pacer is not None:
+            key_at = max(key_at, now, self._throttle.pacer.free_at())
+        return min(at, key_at)
 
     def _grant_in_order(self) -> None:
-        if self._all_wait_for_keys():
-            return
-        blocked: dict[_Kind, float | None] = {}
-        while not self._poll_again and self._in_flight < self._limits.max_in_flight and not self._closed:
-            step = self._next_step(blocked)
-            if step is None:
+        blocked: set[Kind] = set()
+        while (
+            not self._poll_again and not self._closed and self._line.waiting and self._in_flight < self._throttle.limit
+        ):
+            now = self._clock()
+            if self._throttle.pacer is not None and self._throttle.pacer.free_at() > now:
                 return
-            ticket, lease = step
+            ticket = self._line.first(blocked, now)
+            if ticket is None:
+                return
+            lease = self._take(ticket.model, ticket.exclude_keys, ticket.tokens)
             if lease is None:
-                self._refuse(ticket, self._key_refusal(ticket.model, ticket.exclude_keys))
+                blocked.add(ticket.kind)
+                self._line.kinds[ticket.kind].asked = ticket.tokens
+                self._refuse_in_vain(ticket.kind)
             else:
                 self._grant(ticket, lease)
 
-    def _next_step(self, blocked: dict[_Kind, float | None]) -> tuple[Ticket, Lease | None] | None:
-        """Return the first waiter that can go, with its lease, or that waits in vain, without one.
-
-        `blocked` remembers, for one round, which kinds cannot go and when their keys can serve.
-        """
-        for ticket in self._waiters.values():
-            kind = (ticket.model, ticket.exclude_keys)
-            if kind not in blocked:
-                lease = self._take(*kind)
-                if lease is not None:
-                    return ticket, lease
-                blocked[kind] = self._pool.earliest(*kind)
-            earliest = blocked[kind]
-            if earliest is None or earliest >= ticket.bound_at:
-                return ticket, None
-        return None
-
-    def _all_wait_for_keys(self) -> bool:
-        """Return whether a look at each kind tells that nobody can go and nobody waits in vain.
-
-        It spares the walk through a long queue at each release while keys cool.
-        """
-        if not self._waiters:
-            return True
-        first_bound = self._bounds[0][0]
-        for model, exclude_keys in self._kinds:
-            earliest = self._pool.earliest(model, exclude_keys)
-            # The pool's "now" is later than any that was read before it was asked.
-            if earliest is None or earliest >= first_bound or earliest <= self._clock():
-                return False
-        return True
-
-    def _a_waiter_could_go(self) -> bool:
-        return any(self._pool.usable_now(model, exclude_keys) for model, exclude_keys in self._kinds)
+    def _refuse_in_vain(self, kind: Kind) -> None:
+        """Refuse those of a kind whose keys will not serve within their bounds, whose bound ends first first."""
+        while not self._poll_again and (kindred := self._line.kinds.get(kind)) is not None:
+            ticket = kindred.first_bound()
+            earliest = self._pool.earliest(*kind, ticket.tokens)
+            if earliest is not None and earliest < ticket.bound_at:
+                return
+            self._refuse(ticket, self._door.by_keys_or_busy(ticket))
 
     def _grant(self, ticket: Ticket, lease: Lease) -> None:
-        self._remove(ticket, TicketState.GRANTED)
+        self._line.serve(ticket, lease.granted_at)
         try:
             ticket.on_grant(lease)
         except BaseException:
@@ -350,7 +299,7 @@ class Gate:
             raise
 
     def _refuse(self, ticket: Ticket, refusal: Refusal) -> None:
-        self._remove(ticket, TicketState.REFUSED)
+        self._line.remove(ticket, TicketState.REFUSED)
         ticket.on_refused(refusal)
 
     # -- reload and drain
@@ -358,49 +307,21 @@ class Gate:
     def resize(self, limits: GateLimits) -> None:
         """Take over new bounds in place: nobody in the queue is failed for it, and waiters keep the bound they have.
 
-        Calls above a smaller limit go on; no new one starts until there is room.
+        Calls above a smaller limit go on; no new one starts until there is room. An adaptive limit keeps its present
+        value where the new bounds allow it, and what was dispatched keeps counting for the pace.
         """
-        self._limits = limits
+        self._throttle.tune(limits)
         self.poll()
 
     def close(self) -> None:
         """Let nobody in any more and refuse all waiters as SATURATED; leases that are out end as always."""
         self._closed = True
-        while self._waiters:
-            self._refuse(next(iter(self._waiters.values())), self._closed_refusal())
-
-    # -- what is told
-
-    def _stay_away_s(self) -> float:
-        """Return an honest guess of how long the queue takes to empty: the waiters, by slots, by mean slot time.
-
-        Until SLOT_SAMPLES_MIN calls were seen nothing is known, and `max_wait_s` is what is told.
-        """
-        if len(self._slot_times_s) < SLOT_SAMPLES_MIN:
-            guess_s = self._limits.max_wait_s
-        else:
-            slot_s = sum(self._slot_times_s) / len(self._slot_times_s)
-            guess_s = (len(self._waiters) + 1) / self._limits.max_in_flight * slot_s
-        return min(max(STAY_AWAY_MIN_S, guess_s), STAY_AWAY_MAX_S)
-
-    def _saturated(self, reason: Reason, told: str) -> Refusal:
-        return Refusal(FailureClass.SATURATED, reason, f"{self.provider} is full: {told}", self._stay_away_s())
-
-    def _key_refusal(self, model: str, exclude_keys: frozenset[str]) -> Refusal:
-        refusal = self._pool.blockage(model, exclude_keys)
-        return refusal or self._saturated(Reason.QUEUE_TIMEOUT, "its keys were busy")
-
-    def _closed_refusal(self) -> Refusal:
-        told = f"{self.provider} takes no more calls: it was removed, or the server drains"
-        return Refusal(FailureClass.SATURATED, Reason.QUEUE_FULL, told, STAY_AWAY_MIN_S)
+        while (ticket := self._line.first(frozenset(), self._clock())) is not None:
+            self._refuse(ticket, self._door.closed())
 
     def __repr__(self) -> str:
         closed = ", closed" if self._closed else ""
         return (
-            f"<Gate {self.provider}: {self._in_flight} of {self._limits.max_in_flight} in flight, "
-            f"{len(self._waiters)} of {self._limits.queue} waiting{closed}>"
+            f"<Gate {self.provider}: {self._in_flight} of {self._throttle.limit} in flight, "
+            f"{self._line.waiting} of {self._throttle.limits.queue} waiting{closed}>"
         )
-
-
-def _deadline_refusal(provider: str) -> Refusal:
-    return Refusal(FailureClass.DEADLINE, Reason.DEADLINE, f"the deadline came in the queue of {provider}")
