@@ -13,14 +13,14 @@ from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.gate import Gate, GateLimits, Ticket
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.lease import Lease
-from trunkline_server.routing.types import Reason, Refusal
+from trunkline_server.routing.types import Criticality, Reason, Refusal
 
 NO_KEYS: frozenset[str] = frozenset()
 
 
-def desk(*, slots: int = 1, queue: int = 10, max_wait_s: float = 5.0) -> Desk:
+def desk(*, slots: int = 1, queue: int = 10, max_wait_s: float = 5.0, per_s: float | None = None) -> Desk:
     pool = KeyPool("p", [KeySpec("a", 1.0)], clock=time.monotonic, rng=random.Random(1))
-    gate = Gate("p", GateLimits(slots, queue, max_wait_s), pool, clock=time.monotonic)
+    gate = Gate("p", GateLimits(slots, queue, max_wait_s, dispatches_per_s=per_s), pool, clock=time.monotonic)
     return Desk(gate, time.monotonic)
 
 
@@ -134,6 +134,41 @@ async def test_the_callers_deadline_is_told_as_such() -> None:
     assert refused.reason is Reason.DEADLINE
     assert isinstance(held, Lease)
     front.release(held)
+
+
+async def test_whoever_is_pushed_out_hears_of_it_at_once() -> None:
+    """A more important call takes the place of a waiter, which ends as SHED in that very turn of the loop."""
+    front = desk(queue=1)
+    held = await wait(front)
+    assert isinstance(held, Lease)
+    low = asyncio.ensure_future(
+        front.queue("m", NO_KEYS, time.monotonic() + 5, caller="a", criticality=Criticality.SHEDDABLE)
+    )
+    await turns()
+    high = asyncio.ensure_future(front.queue("m", NO_KEYS, time.monotonic() + 5, tokens=7, caller="b"))
+    refused = await low
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.SHED
+    front.release(held)
+    lease = await high
+    assert isinstance(lease, Lease)
+    assert lease.tokens == 7
+    front.release(lease)
+    assert (front.gate.in_flight, front.gate.waiting) == (0, 0)
+
+
+async def test_paced_waiters_are_woken_one_by_one() -> None:
+    """Nobody has to call anything for the next dispatch to go when it is due."""
+    front = desk(slots=10, per_s=100.0)
+    began = time.monotonic()
+    leases = await asyncio.gather(*(wait(front) for _ in range(7)))
+    assert time.monotonic() - began >= 0.049
+    granted = [lease.granted_at for lease in leases if isinstance(lease, Lease)]
+    assert len(granted) == 7
+    assert all(later - first >= 0.049 for first, later in zip(granted, granted[6:], strict=False))
+    for lease in leases:
+        assert isinstance(lease, Lease)
+        front.release(lease)
 
 
 async def test_many_that_come_and_go() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from trunkline_server.routing.gate import Gate, Ticket
 from trunkline_server.routing.lease import Lease
-from trunkline_server.routing.types import Refusal
+from trunkline_server.routing.types import Criticality, Refusal
 
 
 class Desk:
@@ -30,12 +30,17 @@ class Desk:
         exclude_keys: frozenset[str],
         deadline_at: float,
         on_ticket: Callable[[Ticket], None] | None = None,
+        *,
+        tokens: int = 0,
+        caller: str = "",
+        criticality: Criticality = Criticality.CRITICAL,
     ) -> Lease | Refusal:
         """Wait for a slot and a key until the gate's bound or `deadline_at`; a cancelled wait leaves nothing behind.
 
-        `on_ticket` is told the place in the queue, if one is taken: `gate.position` says how it moves up.
+        `on_ticket` is told the place in the queue, if one is taken: `gate.position` says how it moves up. `tokens`,
+        an estimate of prompt and answer, is reserved on the key's limits and counts in the caller's turns.
         """
-        lease = self.gate.try_take(model, exclude_keys)
+        lease = self.gate.try_take(model, exclude_keys, tokens=tokens, caller=caller, criticality=criticality)
         if lease is not None:
             return lease
         future: asyncio.Future[Lease | Refusal] = asyncio.get_running_loop().create_future()
@@ -50,7 +55,16 @@ class Desk:
             if not future.done():
                 future.set_result(refusal)
 
-        ticket = self.gate.join(model, exclude_keys, deadline_at=deadline_at, on_grant=granted, on_refused=refused)
+        ticket = self.gate.join(
+            model,
+            exclude_keys,
+            deadline_at=deadline_at,
+            on_grant=granted,
+            on_refused=refused,
+            tokens=tokens,
+            caller=caller,
+            criticality=criticality,
+        )
         if isinstance(ticket, Refusal):
             return ticket
         self.rearm()
