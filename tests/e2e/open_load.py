@@ -44,6 +44,7 @@ class OpenLoad:
     stub: CompletionServiceAsyncStub
     request: Callable[[int], CompleteRequest]
     per_s: float
+    metadata: tuple[tuple[str, str], ...] = ()
     calls: list[Offered] = field(default_factory=list)
     """All calls, in the order in which they began."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -84,11 +85,11 @@ class OpenLoad:
         call.targets = tuple(f"{each.target.provider}/{each.target.model}" for each in attempts)
 
     async def _whole(self, request: CompleteRequest) -> Sequence[AttemptSummary]:
-        return (await self.stub.Complete(request, timeout=CALL_TIMEOUT_S)).attempts
+        return (await self.stub.Complete(request, timeout=CALL_TIMEOUT_S, metadata=self.metadata)).attempts
 
     async def _streamed(self, request: CompleteRequest) -> Sequence[AttemptSummary]:
         attempts: Sequence[AttemptSummary] = ()
-        async for frame in self.stub.StreamComplete(request, timeout=CALL_TIMEOUT_S):
+        async for frame in self.stub.StreamComplete(request, timeout=CALL_TIMEOUT_S, metadata=self.metadata):
             if frame.HasField("end"):
                 attempts = frame.end.attempts
         return attempts
