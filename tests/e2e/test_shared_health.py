@@ -167,6 +167,8 @@ async def test_nothing_shared_moves_by_a_callers_own_doing(gateway: Gateways, si
             f"p50 {quantile_ms(good, 50):.0f} ms, p99 {quantile_ms(good, 99):.0f} ms; "
             f"latencies {_in_ms(usual)} before, {_in_ms(latencies(running))} after"
         )
+        forged = repr(running.compiled.snapshot.providers["one"].budget)
+        assert ", 0 by libraries" not in forged, "what was forged was believed, and counts against its sender alone"
         assert not moved, moved[:10]
         assert readout(running) == before
         assert all(call.succeeded for call in good)
