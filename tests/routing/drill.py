@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import random
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,8 +55,8 @@ class Drill:
     calls_per_s: int
     callers: Sequence[tuple[str, bool]] = (ME,)
     clock: ManualClock = field(default_factory=ManualClock)
-    attempts: list[tuple[float, str]] = field(default_factory=list)
-    """When which target got a call."""
+    attempts: dict[str, list[float]] = field(default_factory=dict)
+    """When each target got a call, in order."""
     ends: Counter[tuple[str, type[Action]]] = field(default_factory=Counter)
     """How often each caller's calls ended in which way."""
     circuits: dict[str, Circuit] = field(default_factory=dict)
@@ -121,7 +122,7 @@ class Drill:
     def _attempt(self, machine: Machine, action: Dispatch, caller: str) -> None:
         candidate = machine.plan.candidates[action.candidate]
         target = str(candidate.target)
-        self.attempts.append((self.clock(), target))
+        self.attempts.setdefault(target, []).append(self.clock())
         seconds, failed = self.upstream(self.clock(), target)
         event = Completed() if failed is None else AttemptFailed(Failure(failed, "drill"))
 
@@ -136,7 +137,13 @@ class Drill:
 
     def calls(self, target: str, since: float, until: float) -> int:
         """Return how many calls a target got in a span of time."""
-        return sum(1 for at, name in self.attempts if name == target and since <= at < until)
+        times = self.attempts[target]
+        return bisect_left(times, until) - bisect_left(times, since)
+
+    @property
+    def made(self) -> int:
+        """How many upstream calls were made, of all targets."""
+        return sum(map(len, self.attempts.values()))
 
     def succeeded(self, caller: str = ME[0]) -> float:
         """Return which share of a caller's calls had an answer."""
