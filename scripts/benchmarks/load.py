@@ -11,8 +11,10 @@ import grpc
 from scripts.benchmarks.workload import CALLER_TOKEN, request
 from scripts.demo_processes import DemoError
 
+from trunkline.v1 import AttemptSummary, StreamFrame
+
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
 
 _PATH = "/trunkline.v1.CompletionService/"
 _METADATA = (("authorization", f"Bearer {CALLER_TOKEN}"),)
@@ -82,6 +84,25 @@ class Generator:
             return frames
 
         return await _burst(one, calls, in_flight, firsts)
+
+    async def failed_attempts_s(self, model: str, calls: int) -> list[float]:
+        """Make streams one at a time, each of which has to fail over once; return the failed attempts' own times.
+
+        Raises LoadError if a call fails, or goes any other way.
+        """
+        message = request(model)
+        walks: list[Sequence[AttemptSummary]] = []
+
+        async def one() -> int:
+            frames = [frame async for frame in self._stream(message, metadata=_METADATA, timeout=CALL_TIMEOUT_S)]
+            walks.append(StreamFrame.FromString(frames[-1]).end.attempts)
+            return len(frames)
+
+        await _burst(one, calls, 1, [])
+        for attempts in walks:
+            if [attempt.why for attempt in attempts] != [AttemptSummary.WHY_FIRST, AttemptSummary.WHY_FAILOVER]:
+                raise LoadError(f"a call that was to fail over once went another way: {attempts}")
+        return [attempts[0].total.ToTimedelta().total_seconds() for attempts in walks]
 
 
 async def _burst(one: Callable[[], Awaitable[int]], calls: int, in_flight: int, firsts: list[float]) -> Load:

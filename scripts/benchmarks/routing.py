@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from trunkline_server.routing.aliases import Alias, AliasTable, AliasTarget, Tier
+from trunkline_server.routing.budget import BudgetLimits, RetryBudget
+from trunkline_server.routing.circuit import Circuit, CircuitLimits
 from trunkline_server.routing.events import AttemptFailed, Completed, Dispatch, Finish, Granted, Started, TryNow
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.gate import Gate, GateLimits
+from trunkline_server.routing.health import Health
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
+from trunkline_server.routing.latency import Latency
 from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import NO_DEMAND, make_plan
@@ -35,6 +39,8 @@ _MODEL = "large"
 _CALLER = Caller("bench", frozenset({_ALIAS}), frozenset())
 _BROKE = Failure(FailureClass.SERVER_ERROR, "the provider failed", http_status=500)
 _FOREVER_S = 1e9
+_NEVER_OPEN = CircuitLimits(recent_failures=20, failures_in_row=1_000_000, error_ratio=1.0)
+"""Every other outcome is a failure where each call fails over."""
 _Kind = TypeVar("_Kind")
 
 
@@ -61,13 +67,14 @@ class Core:
         names = [f"provider-{number}" for number in range(targets)]
         self._pools = {name: make_pool(keys, name) for name in names}
         self._gates = {name: Gate(name, GateLimits(), pool, clock=self._clock) for name, pool in self._pools.items()}
+        self._health = {name: self._fresh() for name in names}
         tier = Tier(tuple(AliasTarget(TargetId(name, _MODEL)) for name in names))
         self._table = AliasTable({_ALIAS: Alias(_ALIAS, (tier,))}, frozenset(names), {})
 
     def decide(self, failures: int = 0) -> None:
         """Take every decision of one call that fails over `failures` times and then succeeds."""
-        plan = make_plan(self._table.resolve(_ALIAS, _CALLER), NO_DEMAND, self._blockage)
-        machine = Machine(plan, Allowance(3, _FOREVER_S), clock=self._clock, rng=self._rng)
+        plan = make_plan(self._table.resolve(_ALIAS, _CALLER), NO_DEMAND, self._blockage, self._health_of)
+        machine = Machine(plan, Allowance(3, _FOREVER_S), clock=self._clock, rng=self._rng, caller=_CALLER.id)
         event: Event = Started()
         for _ in range(failures):
             lease = self._dispatch(machine, event)
@@ -88,6 +95,16 @@ class Core:
                 _expect(machine.handle(Granted(move.candidate, lease.key_id)), Dispatch)
                 return lease
         raise RuntimeError("nobody took the call, although everything is free")
+
+    def _fresh(self) -> Health:
+        return Health(
+            Circuit(_NEVER_OPEN, clock=self._clock, rng=self._rng),
+            RetryBudget(BudgetLimits(), clock=self._clock),
+            Latency.unknown(clock=self._clock),
+        )
+
+    def _health_of(self, target: TargetId) -> Health:
+        return self._health[target.provider]
 
     def _blockage(self, target: TargetId) -> Refusal | None:
         return self._pools[target.provider].blockage(target.model)

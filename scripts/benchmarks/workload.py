@@ -21,6 +21,8 @@ PROMPT = "Say in three sentences what a router between services and language mod
 
 CALLER_TOKEN = "bench-caller-token"  # noqa: S105  of the caller in ROUTES, known to both sides
 KEYS = 8
+NEVER_OPENS = 10_000
+"""More calls than a bench sends to DOWN: its circuit must not open, or nobody would be sent there any more."""
 
 SCENARIO: dict[str, Any] = {
     "models": {
@@ -42,13 +44,15 @@ def request(model: str) -> bytes:
 
 
 def routes(upstream: str, token_sha256: str) -> dict[str, Any]:
-    """Return the server's routes: four targets of two providers with eight keys each, one caller with a token."""
+    """Return the server's routes: two targets an alias, eight keys each, one target that fails, one caller."""
     keys = [{"id": f"key-{number}", "secret": "env:TRUNKLINE_SECRET_BENCH"} for number in range(KEYS)]
     provider = {"protocol": "openai", "base_url": upstream, "keys": keys}
     both = ("one", "two")
+    counts = dict.fromkeys(("recent", "recent_failures", "failures_in_row", "min_calls"), NEVER_OPENS)
+    providers = {**dict.fromkeys(both, provider), "failing": {**provider, "circuit": counts}}
     aliases: dict[str, Any] = {
         model: {"tiers": [[{"target": f"{name}/{model}"} for name in both]]} for model in (UNARY, PACED, FAST)
     }
-    aliases[FAILOVER] = {"tiers": [[{"target": f"one/{DOWN}"}], [{"target": f"two/{FAST}"}]]}
+    aliases[FAILOVER] = {"tiers": [[{"target": f"failing/{DOWN}"}], [{"target": f"two/{FAST}"}]]}
     caller = {"id": "bench", "token_sha256": token_sha256, "aliases": [*aliases]}
-    return {"version": 1, "providers": dict.fromkeys(both, provider), "aliases": aliases, "callers": [caller]}
+    return {"version": 1, "providers": providers, "aliases": aliases, "callers": [caller]}

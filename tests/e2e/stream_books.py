@@ -177,6 +177,7 @@ async def settled(running: Gateway, *, streams_kept: int = 0) -> None:
         await asyncio.sleep(_TURN_S)
     assert (streams.tracked, streams.detached) == (0, 0)
     assert len(streams) <= streams_kept
+    assert streams_kept or (streams.bytes, streams.reserved_bytes) == (0, 0)
 
 
 async def tasks_gone(before: int) -> None:

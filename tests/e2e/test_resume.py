@@ -288,7 +288,8 @@ async def test_a_stream_can_be_ended_by_its_id(gateway: Gateways) -> None:
             if not attached:
                 call.cancel()
                 await until_detached(running)
-            assert await refused(running, stream_id, cancel=True) == ("OK", "")
+            async with asyncio.timeout(1):
+                assert await refused(running, stream_id, cancel=True) == ("OK", "")
             assert not any(running.leaks().values())
             await running.simulator.until(gone(number), 0.5)
             if reading is not None:
@@ -367,23 +368,28 @@ async def test_the_seventeenth_stream_is_declined_with_a_warning(gateway: Gatewa
 
 
 async def test_a_drain_ends_what_nobody_reads(gateway: Gateways) -> None:
-    """A reader is told; a stream without one does not hold the drain up, and is closed with the engine."""
+    """Readers are told, who came back too; a stream without one holds nothing up, and is closed with the engine."""
     async with gateway(ENDLESS, routes=routes()) as running:
-        detached, attached = start(running), start(running)
-        await begun(detached)
-        await begun(attached)
-        detached.cancel()
-        await until_detached(running)
-        draining = asyncio.ensure_future(running.server.drain(0.3))
-        told = await read(attached)
-        assert told.all_of("draining")
-        assert told.status == ("UNAVAILABLE", "SERVER_DRAINING")
-        check_books(told.frames, grpc.StatusCode.UNAVAILABLE.value[0])
-        await asyncio.wait_for(draining, 5)
+        first, second, third = [start(running) for _ in range(3)]
+        await begun(first)
+        stream_id = await begun(second)
+        await begun(third)
+        second.cancel()
+        third.cancel()
+        await until_detached(running, 2)
+        readers = [asyncio.ensure_future(read(call)) for call in (first, resume(running, stream_id))]
+        await until_detached(running, 1)
+        async with asyncio.timeout(2):
+            await running.server.drain(0.3)
+        for told in [await reader for reader in readers]:
+            assert len(told.all_of("draining")) == 1
+            assert told.status == ("UNAVAILABLE", "SERVER_DRAINING")
+            check_books(told.frames, grpc.StatusCode.UNAVAILABLE.value[0])
         assert running.simulator.stats.in_flight == 1
-        await running.engine.aclose()
+        async with asyncio.timeout(1):
+            await running.engine.aclose()
         await settled(running)
-        assert running.simulator.stats.cancelled == 2
+        assert running.simulator.stats.cancelled == 3
 
 
 async def test_a_reader_that_was_cut_off_for_slowness_may_come_back(gateway: Gateways) -> None:
