@@ -158,3 +158,22 @@ def test_only_the_last_minute_counts(steps: list[tuple[int, float]]) -> None:
         recent = [seconds for at, seconds in booked if at >= start]
         assert window.quantile(90, at_least=1) == near(exact(recent, 90))
         assert window.quantile(90, at_least=len(recent) + 1) is None
+
+
+def test_asking_twice_is_asking_anew_when_anything_changed() -> None:
+    """What was told once is not told again after another sample came, or the old ones left."""
+    clock = ManualClock()
+    window = LatencyWindow(clock=clock)
+    for _ in range(5):
+        window.book(1.0)
+    clock.advance(30.0)
+    assert [window.quantile(50), window.quantile(50)] == [near(1.0), near(1.0)]
+    for _ in range(6):
+        window.book(2.0)
+    assert [window.quantile(50), window.quantile(100)] == [near(2.0), near(2.0)]
+    clock.advance(31.0)
+    window.book(4.0)
+    assert window.quantile(10) == near(2.0)
+    assert window.quantile(100) == near(4.0)
+    clock.advance(61.0)
+    assert window.quantile(50) is None
