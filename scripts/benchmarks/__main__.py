@@ -22,6 +22,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from scripts.benchmarks.choice import choice_figures, print_growth
 from scripts.benchmarks.measure import Burst, Size, interleaved
 from scripts.benchmarks.report import as_data, environment, print_table
 from scripts.benchmarks.routing import print_figures, routing_figures
@@ -115,7 +116,9 @@ async def run(what: str, level: int, in_flight: int, only: Sequence[str], scratc
     if what in {"routing", "all"}:
         figures = routing_figures(ROUTING_CALLS[level])
         print_figures(figures)
-        found["routing_us"] = {figure.name: figure.median_us for figure in figures}
+        choices = choice_figures(ROUTING_CALLS[level])
+        print_growth(choices)
+        found["routing_us"] = {figure.name: figure.median_us for figure in figures + choices}
     if what == "routing":
         return found
     with Bench(scratch) as bench:

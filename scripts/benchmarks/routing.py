@@ -124,7 +124,7 @@ def make_pool(keys: int, provider: str = "provider") -> KeyPool:
 
 def timed(name: str, work: Callable[[], object], calls: int, *, bar_us: float | None = None) -> Figure:
     """Time `calls` runs of `work`, seven times after a warm-up."""
-    _run(work, calls // 10)
+    _run(work, max(1, calls // 10))
     return Figure(name, tuple(_run(work, calls) / calls * 1e6 for _ in range(7)), bar_us)
 
 

@@ -18,7 +18,7 @@ LATENCY = "latency"
 
 @dataclass(slots=True)
 class Candidate:
-    """One target of a plan. Nobody changes it; it is not frozen since each request makes one for each target."""
+    """One target of a plan. In a plan nobody changes it; it is not frozen since each request makes one a target."""
 
     target: TargetId
     tier: int

@@ -150,8 +150,8 @@ class _Sieve:
         candidate = self._usable(member, tier, self.removed if dear is None else [])
         if candidate is None:
             return
-        late = dear is None and limits.late(candidate.health)
-        candidate = replace(candidate, late=late, cost_nanousd=cost)
+        candidate.cost_nanousd = cost
+        candidate.late = late = dear is None and limits.late(candidate.health)
         self.limited = self.limited or dear is not None or late
         if dear is None:
             self.fit[tier][index] = candidate
@@ -219,7 +219,8 @@ def _limited_plan(found: _Sieve, asked: Asked) -> Plan:
     alias = found.alias
     if in_time and late:
         tiers = len(alias.tiers)
-        kept = in_time + [replace(candidate, tier=candidate.tier + tiers) for candidate in late]
+        for candidate in late:
+            candidate.tier += tiers
         alias = replace(alias, tiers=alias.tiers * 2)
     removed = tuple(found.removed)
     if kept[0].target == wanted.target:
