@@ -76,11 +76,6 @@ class Flow:
         tails = (next(reversed(queue.values())) for kind, queue in self._queues.items() if kind not in blocked)
         return max(tails, key=lambda ticket: ticket.number)
 
-    def has(self, ticket: Ticket) -> bool:
-        """Return whether this very ticket waits here."""
-        queue = self._queues.get(ticket.kind)
-        return queue is not None and queue.get(ticket.number) is ticket
-
     def place(self, ticket: Ticket) -> int:
         """Return how many of the flow came before this one. Walks the flow."""
         return sum(number < ticket.number for queue in self._queues.values() for number in queue)
@@ -95,13 +90,21 @@ class Level:
     the turns that it misses.
     """
 
-    __slots__ = ("_credit", "_flows", "waiting")
+    __slots__ = ("_credit", "_flows", "_lengths", "_tickets")
 
     def __init__(self) -> None:
+        self._tickets: OrderedDict[int, Ticket] = OrderedDict()
+        """All of them, in the order in which they came."""
         self._flows: OrderedDict[str, Flow] = OrderedDict()
         """By caller, in the order of their turns."""
+        self._lengths: list[int] = []
+        """How many flows have at least 1, 2, 3, ... waiters, so that an arrival need not look at each."""
         self._credit = 0
-        self.waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait."""
+        return len(self._tickets)
 
     def add(self, ticket: Ticket) -> None:
         """Put a waiter at the end of its caller's flow; a new flow's turn comes after all others'."""
@@ -109,13 +112,19 @@ class Level:
         if flow is None:
             flow = self._flows[ticket.caller] = Flow(self._credit)
         flow.add(ticket)
-        self.waiting += 1
+        self._tickets[ticket.number] = ticket
+        if flow.waiting > len(self._lengths):
+            self._lengths.append(0)
+        self._lengths[flow.waiting - 1] += 1
 
     def remove(self, ticket: Ticket) -> None:
         """Take a waiter out; an empty flow goes with it."""
+        del self._tickets[ticket.number]
         flow = self._flows[ticket.caller]
+        self._lengths[flow.waiting - 1] -= 1
+        if not self._lengths[-1]:
+            self._lengths.pop()
         flow.remove(ticket)
-        self.waiting -= 1
         if not flow.waiting:
             del self._flows[ticket.caller]
 
@@ -147,15 +156,13 @@ class Level:
             self._flows.move_to_end(ticket.caller)
 
     def before(self, caller: str) -> int:
-        """Return how many of this level go before an arrival of this caller."""
+        """Return how many go before an arrival of this caller: of each flow at most one more than its own has."""
         own = self._flows.get(caller)
-        place = 0 if own is None else own.waiting
-        return sum(min(flow.waiting, place + (flow is not own)) for flow in self._flows.values())
+        return sum(self._lengths[: 1 + (0 if own is None else own.waiting)])
 
     def has(self, ticket: Ticket) -> bool:
         """Return whether this very ticket waits here."""
-        flow = self._flows.get(ticket.caller)
-        return flow is not None and flow.has(ticket)
+        return self._tickets.get(ticket.number) is ticket
 
     def place(self, ticket: Ticket) -> int:
         """Return how many of this level go before this waiter, by the present order and for equal sizes."""
@@ -171,15 +178,15 @@ class Level:
 
     def newest(self) -> Ticket:
         """Return who came last; the level is not empty."""
-        return max((flow.newest() for flow in self._flows.values()), key=lambda ticket: ticket.number)
+        return next(reversed(self._tickets.values()))
 
     def longest_beyond(self, caller: str) -> Ticket | None:
         """Return the newest of the longest flow, if that is at least 2 longer than this caller's."""
         own = self._flows.get(caller)
-        longest = max(self._flows.values(), key=lambda flow: flow.waiting, default=None)
-        if longest is None or longest.waiting < 2 + (0 if own is None else own.waiting):
+        longest = len(self._lengths)
+        if longest < 2 + (0 if own is None else own.waiting):
             return None
-        return longest.newest()
+        return next(flow for flow in self._flows.values() if flow.waiting == longest).newest()
 
 
 class Kindred:
