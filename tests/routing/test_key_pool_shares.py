@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from random import Random
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -191,3 +197,60 @@ def test_a_choice_costs_the_logarithm_of_the_keys() -> None:
     print(f"comparisons for each choice: {few:.1f} of 10 keys, {many:.1f} of 1,000")
     assert 0 < few <= 10
     assert many <= 3 * few + 3
+
+
+SIZES = (100, 400, 900, 2600)
+LIMITS = {
+    "requests": KeySpec("k", 1, requests_per_minute=60),
+    "tokens": KeySpec("k", 1, tokens_per_minute=60_000),
+    "both": KeySpec("k", 1, requests_per_minute=60, tokens_per_minute=60_000),
+    "calls in flight": KeySpec("k", 1, max_in_flight=2),
+}
+
+
+def choose(pool: KeyPool, clock: ManualClock, calls: int, pause_s: float) -> None:
+    """Make calls of mixed sizes; who finds no key asks when there will be one."""
+    for number in range(calls):
+        clock.advance(pause_s)
+        size = SIZES[number * 7 % len(SIZES)]
+        key_id = pool.take("m", tokens=size)
+        if key_id is None:
+            pool.earliest("m", tokens=size)
+        else:
+            pool.give_back(key_id, "m")
+            pool.settle(key_id, "m", size, size // 2, at=clock())
+
+
+def lines_of(work: Callable[[], None]) -> int:
+    """Return how many lines of Python it runs: its time, but for the noise of a clock."""
+    lines = 0
+
+    def trace(_frame: FrameType, event: str, _arg: object) -> Any:  # noqa: ANN401  it returns itself
+        nonlocal lines
+        lines += event == "line"
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work()
+    finally:
+        sys.settrace(before)
+    return lines
+
+
+@pytest.mark.parametrize("load", [0.3, 0.9, 1.5])
+@pytest.mark.parametrize("limit", LIMITS)
+def test_a_choice_among_limited_keys_does_too(limit: str, load: float) -> None:
+    """So it is for keys with limits, below them, at them and above, for requests of mixed sizes."""
+    mean_s = 1.0 if LIMITS[limit].requests_per_minute else sum(SIZES) / len(SIZES) / 1000 / 2
+    cost: dict[int, float] = {}
+    for keys in (10, 1000):
+        specs = [replace(LIMITS[limit], id=f"k{number}", weight=1 + number % 3) for number in range(keys)]
+        clock = ManualClock()
+        pool = KeyPool("openai", specs, clock=clock, rng=Random(3))
+        pause_s = mean_s / load / keys
+        choose(pool, clock, 3 * keys, pause_s)
+        cost[keys] = lines_of(partial(choose, pool, clock, 500, pause_s)) / 500
+    print(f"{limit}, {load} x: {cost[10]:.0f} lines for each choice of 10 keys, {cost[1000]:.0f} of 1,000")
+    assert cost[1000] <= 3 * cost[10]
