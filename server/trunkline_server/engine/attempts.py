@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Generic, TypeVar
 
@@ -16,11 +17,12 @@ from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched
 from trunkline_server.engine.demand import media_bytes
 from trunkline_server.engine.frames import ServedBy
+from trunkline_server.engine.need import Need, cost_of
 from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.race import Outcome, Race
 from trunkline_server.engine.record import AttemptRecord
 from trunkline_server.engine.snapshot import Snapshot
-from trunkline_server.providers.base import AttemptError, WireCall
+from trunkline_server.providers.base import AttemptError, RateLimitHeaders, WireCall
 from trunkline_server.routing.breaks import NOTHING_BARS, Shown, stopped_failure
 from trunkline_server.routing.events import AttemptFailed, Completed, Dispatch, Event, Slow, Stopped, TryNow, Why
 from trunkline_server.routing.failover import State
@@ -41,6 +43,9 @@ HEDGE_SAMPLES_MIN = 20
 _SAYS_NOTHING = frozenset({FailureClass.CANCELLED, FailureClass.DEADLINE})
 """What says nothing about the key that was used."""
 
+_TOO_MUCH = frozenset({FailureClass.OVERLOADED, FailureClass.FIRST_TOKEN_TIMEOUT, FailureClass.STALLED})
+"""What says that a provider has more to do than it can: its gate shrinks, if it adapts."""
+
 _TIMED_OUT = {
     FailureClass.FIRST_TOKEN_TIMEOUT: "nothing came in time",
     FailureClass.STALLED: "no content came for too long",
@@ -58,6 +63,7 @@ class Attempts(ABC, Generic[_Result]):
         request: ChatRequest,
         snapshot: Snapshot,
         machine: Machine,
+        need: Need,
         budget_at: float,
         *,
         clock: Callable[[], float],
@@ -65,6 +71,7 @@ class Attempts(ABC, Generic[_Result]):
         self.request = request
         self.snapshot = snapshot
         self.machine = machine
+        self._need = need
         self.records: list[AttemptRecord] = []
         """The books of every attempt, in the order of their numbers."""
         self._budget_at = budget_at
@@ -117,6 +124,9 @@ class Attempts(ABC, Generic[_Result]):
         self._lease = None
         self._waited_s = 0.0
         self.records.append(record)
+        load = self.machine.plan.candidates[action.candidate].health.load
+        if load is not None:
+            load.began()
         return record
 
     def _hedge_after_s(self, action: Dispatch) -> float | None:
@@ -162,7 +172,9 @@ class Attempts(ABC, Generic[_Result]):
         )
         try:
             call = await self._wire_call(record, provider)
-            result = await self._exchange(Dispatched(provider, call, record.served_by.key_id, timeouts), record, alarm)
+            heard = self._heard(record, provider)
+            sent = Dispatched(provider, call, record.served_by.key_id, timeouts, heard)
+            result = await self._exchange(sent, record, alarm)
         except AttemptError as error:
             failure = provider.without_key(error.failure, record.served_by.key_id)
             return None, self._failed_attempt(record, record.blamed(failure, timeouts))
@@ -198,19 +210,64 @@ class Attempts(ABC, Generic[_Result]):
 
     def _failed_attempt(self, record: AttemptRecord, failure: Failure) -> AttemptFailed:
         self._end_attempt(record, failure)
-        return AttemptFailed(failure, record.attempt, self._shown(record) if record.visible else NOTHING_BARS)
+        shown = self._shown(record) if record.visible else NOTHING_BARS
+        return AttemptFailed(failure, record.attempt, shown, self._cost(record))
 
     def _end_attempt(self, record: AttemptRecord, failure: Failure | None) -> None:
-        """Close the books of one attempt, and tell its key."""
+        """Close the books of one attempt, and tell its key, its target and its gate."""
         record.ended_at = self._clock()
         record.failure = failure
+        candidate, lease = self.machine.plan.candidates[record.candidate], record.lease
+        target = candidate.target
+        provider = self.snapshot.providers[target.provider]
+        if candidate.health.load is not None:
+            says = failure is None or (failure.rule.counts and not failure.caused_by_caller)
+            candidate.health.load.ended(record.ended_at - record.dispatched_at if says else None)
+        if record.usage is not None:
+            record.usage = replace(record.usage, cost_nanousd=cost_of(record.usage, candidate.member.facts))
+        if lease is not None:
+            lease.settle(self._need.used(target, record.usage, failure, record.bytes_emitted))
         if failure is None:
+            self._learn(record)
             self.tell_success(record)
-        elif failure.failure_class not in _SAYS_NOTHING and record.lease is not None:
-            target = record.served_by.target
-            self.snapshot.providers[target.provider].pool.failed(
-                record.served_by.key_id, target.model, failure, fingerprint=record.lease.fingerprint
+            if lease is not None:
+                provider.desk.gate.succeeded(lease)
+        elif failure.failure_class not in _SAYS_NOTHING and lease is not None:
+            provider.pool.failed(record.served_by.key_id, target.model, failure, fingerprint=lease.fingerprint)
+            if failure.failure_class in _TOO_MUCH and not failure.caused_by_caller:
+                provider.desk.gate.overloaded(lease)
+
+    def _learn(self, record: AttemptRecord) -> None:
+        """Learn from what the provider counted of an answer."""
+        usage = record.usage
+        if usage is not None and record.after_break is not OnBreak.CONTINUE:
+            self._need.learn(record.served_by.target, usage)
+            if usage.output_tokens is not None:
+                self.machine.plan.alias.outputs.book(usage.output_tokens)
+
+    def _cost(self, record: AttemptRecord) -> int:
+        return 0 if record.usage is None else record.usage.cost_nanousd or 0
+
+    def _heard(self, record: AttemptRecord, provider: LiveProvider) -> Callable[[RateLimitHeaders], None] | None:
+        """Return who takes in what responses say of the key's limits; None if it has none."""
+        lease, key_id, model = record.lease, record.served_by.key_id, record.served_by.target.model
+        if lease is None or not provider.pool.limited(key_id):
+            return None
+        at, fingerprint = lease.granted_at, lease.fingerprint
+
+        def heard(told: RateLimitHeaders) -> None:
+            provider.pool.observed(
+                key_id,
+                model,
+                remaining_requests=told.remaining_requests,
+                remaining_tokens=told.remaining_tokens,
+                reset_requests_s=told.reset_requests_s,
+                reset_tokens_s=told.reset_tokens_s,
+                at=at,
+                fingerprint=fingerprint,
             )
+
+        return heard
 
     def tell_success(self, record: AttemptRecord) -> None:
         """Tell key and target that they work, once: at the first content of a stream, else at the whole answer."""

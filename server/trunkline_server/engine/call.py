@@ -18,6 +18,7 @@ from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.attempts import Attempts
 from trunkline_server.engine.frames import CallFailure
+from trunkline_server.engine.need import Need
 from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.snapshot import ServerLimits, Snapshot
 from trunkline_server.engine.telling import call_failure
@@ -61,6 +62,7 @@ class Call(Attempts[_Result]):
         scope: CallScope,
         plan: Plan,
         snapshot: Snapshot,
+        need: Need,
         *,
         clock: Callable[[], float],
         rng: random.Random,
@@ -79,7 +81,7 @@ class Call(Attempts[_Result]):
             caller=scope.caller.id,
             sent_again=scope.previous_attempts > 0,
         )
-        super().__init__(request, snapshot, machine, self._budget_at, clock=clock)
+        super().__init__(request, snapshot, machine, need, self._budget_at, clock=clock)
         self._waiting: tuple[Gate, Ticket] | None = None
         """The queue that it stands in, and its place there."""
 
@@ -152,7 +154,15 @@ class Call(Attempts[_Result]):
             self._waiting = (desk.gate, ticket)
 
         try:
-            outcome = await desk.queue(candidate.target.model, move.exclude_keys, self._budget_at, joined)
+            outcome = await desk.queue(
+                candidate.target.model,
+                move.exclude_keys,
+                self._budget_at,
+                joined,
+                tokens=self._need.tokens(candidate.target),
+                caller=self._scope.caller.id,
+                criticality=self._need.criticality,
+            )
         finally:
             self._waiting = None
         if isinstance(outcome, Refusal):
@@ -163,11 +173,16 @@ class Call(Attempts[_Result]):
         refusals: list[Refusal] = []
         for move in moves:
             candidate, provider = self._at(move)
-            gate = provider.desk.gate
-            lease = gate.try_take(candidate.target.model, move.exclude_keys)
+            gate, model, excluded = provider.desk.gate, candidate.target.model, move.exclude_keys
+            tokens, caller, criticality = (
+                self._need.tokens(candidate.target),
+                self._scope.caller.id,
+                self._need.criticality,
+            )
+            lease = gate.try_take(model, excluded, tokens=tokens, caller=caller, criticality=criticality)
             if lease is not None:
                 return self._granted(move, lease, tuple(refusals))
-            refusals.append(gate.blockage(candidate.target.model, move.exclude_keys))
+            refusals.append(gate.blockage(model, excluded, tokens=tokens, caller=caller, criticality=criticality))
         return NoneFree(tuple(refusals))
 
     def _granted(self, move: Move, lease: Lease, passed: tuple[Refusal, ...] = ()) -> Granted:

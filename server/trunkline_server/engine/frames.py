@@ -308,6 +308,23 @@ class ExplainedCandidate:
     eligible: bool
     removed_because: tuple[str, ...]
     region: str = ""
+    predicted_first_token_s: float | None = None
+    """Its median of late; None: too few calls say."""
+    predicted_cost_nanousd: int | None = None
+    """By estimate; None: its prices are not known."""
+    variant: str = ""
+    weight: float = 1.0
+    ordered_by: str = ""
+    """What orders its tier: the strategy, or `sticky`."""
+    score: float | None = None
+    """By which it was ordered; what it means depends on `ordered_by`."""
+    late: bool = False
+    """It comes behind those that keep the limit on the first token."""
+    in_flight: int | None = None
+    circuit: str = ""
+    """The circuit's state; empty: it has none."""
+    keys: str = ""
+    """Why none of its keys could serve now, even if one could after a wait."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.health import Health
 from trunkline_server.routing.key_pool import KeyPool
 from trunkline_server.routing.latency import Latency
+from trunkline_server.routing.load import Load
 
 REASONING_PATIENCE = 3.0
 """How much longer everything may take when a request asks the model to think."""
@@ -104,6 +105,8 @@ class LiveProvider:
     """How much more it may be sent than requests came for it."""
     latencies: Mapping[str, Latency] = field(default_factory=dict)
     """By model: how long each of the targets in `circuits` took lately."""
+    loads: Mapping[str, Load] = field(default_factory=dict)
+    """By model: how loaded each of them is."""
     _healths: dict[str, Health] = field(init=False, repr=False)
     _unlisted: Health = field(init=False, repr=False)
 
@@ -111,7 +114,8 @@ class LiveProvider:
         """Put together once what every request asks for."""
         models = {*self.circuits, *self.latencies}
         self._healths = {
-            model: Health(self.circuits.get(model), self.budget, self.latencies.get(model)) for model in models
+            model: Health(self.circuits.get(model), self.budget, self.latencies.get(model), self.loads.get(model))
+            for model in models
         }
         self._unlisted = Health(budget=self.budget)
 

@@ -8,20 +8,21 @@ import time
 from collections.abc import AsyncGenerator, Callable
 
 from trunkline_server.chat.answer import Warning_
-from trunkline_server.chat.request import ChatRequest, RoutingOptions
+from trunkline_server.chat.estimate import Calibration, estimate_input_tokens
+from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.demand import demand_of
+from trunkline_server.engine.explaining import explained
 from trunkline_server.engine.frames import (
     CallFailedError,
     CompletedCall,
-    ExplainedCandidate,
     Explanation,
     FieldViolation,
     Frame,
     ModelInfo,
     ModelList,
-    RouteInfo,
 )
+from trunkline_server.engine.need import Need
 from trunkline_server.engine.pulse import MIN_S
 from trunkline_server.engine.snapshot import Snapshot, Snapshots
 from trunkline_server.engine.stream_registry import StreamRegistry
@@ -29,9 +30,10 @@ from trunkline_server.engine.streaming import StreamingCall
 from trunkline_server.engine.telling import no_eligible_target, unknown_model
 from trunkline_server.engine.unary import UnaryCall
 from trunkline_server.routing.aliases import Alias, ModelFacts, UnknownModelError
+from trunkline_server.routing.demand import Demand
 from trunkline_server.routing.health import Health, HealthOf
-from trunkline_server.routing.selection import CIRCUIT, Candidate, NoEligibleTargetError, Plan, Removed, make_plan
-from trunkline_server.routing.types import Caller, Refusal, TargetId
+from trunkline_server.routing.selection import NoEligibleTargetError, Plan, make_plan
+from trunkline_server.routing.types import Caller, Criticality, Refusal, TargetId
 
 
 class RoutingEngine:
@@ -43,20 +45,22 @@ class RoutingEngine:
         self._snapshots = snapshots
         self._rng = rng
         self._clock = clock
+        self._calibration = Calibration()
         self.streams = StreamRegistry()
         """The streams that live, for those who come back to one."""
 
     async def complete(self, request: ChatRequest, scope: CallScope) -> CompletedCall:
         """Return one whole answer; raise CallFailedError."""
         snapshot = self._snapshots.current
-        plan = _plan(snapshot, request, scope.caller)
-        call = UnaryCall(request, scope, plan, snapshot, clock=self._clock, rng=self._rng)
+        plan, need = self._plan(snapshot, request, scope.caller, streams=False)
+        warnings = _warnings(request, scope.caller, plan, None)
+        call = UnaryCall(request, scope, plan, snapshot, need, clock=self._clock, rng=self._rng, warnings=warnings)
         return await call.run()
 
     def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
         """Return the answer's frames; planned at once, begun with the first frame that is asked for."""
         snapshot = self._snapshots.current
-        plan = _plan(snapshot, request, scope.caller)
+        plan, need = self._plan(snapshot, request, scope.caller, streams=True)
         streams, caller_id, routing = self.streams, scope.caller.id, request.routing
         stream_id = streams.new_id()
         declined = streams.may_detach(caller_id) if routing.detachable else None
@@ -68,10 +72,11 @@ class RoutingEngine:
             own,
             plan,
             snapshot,
+            need,
             clock=self._clock,
             rng=self._rng,
             stream_id=stream_id,
-            warnings=_warnings(routing, declined),
+            warnings=_warnings(request, scope.caller, plan, declined),
         )
         if detachable:
             return streams.open(stream_id, call, caller_id, snapshot.limits.detach_s, scope)
@@ -90,35 +95,32 @@ class RoutingEngine:
         await self.streams.aclose()
 
     def explain(self, request: ChatRequest, scope: CallScope) -> Explanation:
-        """Return the decision that `complete` would take now, without taking it."""
+        """Return the decision that `stream` would take now, without taking it."""
         snapshot = self._snapshots.current
-        alias = _resolve(snapshot, request.model, scope.caller)
-        removed: tuple[Removed, ...]
+        alias, demand, need = self._reckon(snapshot, request, scope.caller, streams=True)
+        return explained(request, alias, demand, snapshot, _blockage(snapshot, need))
+
+    def _plan(self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool) -> tuple[Plan, Need]:
+        """Take the decision for a request, and reckon what it takes of gates and keys; raise CallFailedError."""
+        alias, demand, need = self._reckon(snapshot, request, caller, streams=streams)
         try:
-            plan = make_plan(alias, demand_of(request), _blockage(snapshot), _health_of(snapshot), advance=False)
-            kept, removed = plan.candidates, plan.removed
+            return make_plan(alias, demand, _blockage(snapshot, need), _health_of(snapshot), rng=self._rng), need
         except NoEligibleTargetError as error:
-            kept, removed = (), error.removed
-        kept, held = _without_held(kept)
-        removed = held + removed
-        candidates = [
-            ExplainedCandidate(
-                candidate.target,
-                candidate.tier,
-                order,
-                eligible=candidate.rejected is None,
-                removed_because=() if candidate.rejected is None else (f"keys: {candidate.rejected.message}",),
-            )
-            for order, candidate in enumerate(kept, start=1)
-        ]
-        candidates += [
-            ExplainedCandidate(
-                entry.target, entry.tier, 0, eligible=False, removed_because=(f"{entry.constraint}: {entry.detail}",)
-            )
-            for entry in removed
-        ]
-        route = RouteInfo(request.model, alias.name, snapshot.version, "", None, ())
-        return Explanation(route, tuple(candidates))
+            raise CallFailedError(no_eligible_target(error)) from error
+
+    def _reckon(
+        self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool
+    ) -> tuple[Alias, Demand, Need]:
+        alias = _resolve(snapshot, request.model, caller)
+        if request.routing.fallback_models:
+            try:
+                alias = snapshot.table.with_fallbacks(alias, request.routing.fallback_models, caller)
+            except UnknownModelError as error:
+                raise CallFailedError(unknown_model(error)) from error
+        input_tokens = estimate_input_tokens(request)
+        demand = demand_of(request, input_tokens=input_tokens, streams=streams)
+        output_tokens = alias.outputs.expected(request.sampling.max_output_tokens)
+        return alias, demand, Need(input_tokens, output_tokens, _criticality(request, caller), self._calibration)
 
     def list_models(self, scope: CallScope) -> ModelList:
         """Return the aliases and models that this caller may use."""
@@ -152,21 +154,19 @@ def _resolve(snapshot: Snapshot, model: str, caller: Caller) -> Alias:
         raise CallFailedError(unknown_model(error)) from error
 
 
-def _plan(snapshot: Snapshot, request: ChatRequest, caller: Caller) -> Plan:
-    alias = _resolve(snapshot, request.model, caller)
-    try:
-        return make_plan(alias, demand_of(request), _blockage(snapshot), _health_of(snapshot))
-    except NoEligibleTargetError as error:
-        raise CallFailedError(no_eligible_target(error)) from error
-
-
-def _blockage(snapshot: Snapshot) -> Callable[[TargetId], Refusal | None]:
+def _blockage(snapshot: Snapshot, need: Need) -> Callable[[TargetId], Refusal | None]:
     providers = snapshot.providers
 
     def blockage(target: TargetId) -> Refusal | None:
-        return providers[target.provider].pool.blockage(target.model)
+        return providers[target.provider].pool.blockage(target.model, tokens=need.tokens(target))
 
     return blockage
+
+
+def _criticality(request: ChatRequest, caller: Caller) -> Criticality:
+    """Return the criticality that holds: the one that is asked for, but not above the caller's highest."""
+    asked = request.routing.criticality
+    return caller.criticality if asked is None or asked.value < caller.criticality.value else asked
 
 
 def _health_of(snapshot: Snapshot) -> HealthOf:
@@ -178,9 +178,16 @@ def _health_of(snapshot: Snapshot) -> HealthOf:
     return health_of
 
 
-def _warnings(routing: RoutingOptions, declined: str | None) -> tuple[Warning_, ...]:
-    """Return what is done otherwise than the request asks of its stream."""
+def _warnings(request: ChatRequest, caller: Caller, plan: Plan, declined: str | None) -> tuple[Warning_, ...]:
+    """Return what is done otherwise than the request asks. `declined`: why its stream cannot be detachable."""
+    routing = request.routing
     found: list[Warning_] = []
+    if plan.moved_because:
+        told = f"{plan.moved_from} would have been first; and was passed over for the limit on {plan.moved_because}"
+        found.append(Warning_("MODEL_FALLBACK", "model", told))
+    if routing.criticality is not None and routing.criticality.value < caller.criticality.value:
+        told = f"lowered to the caller's highest, {caller.criticality.name}"
+        found.append(Warning_("CRITICALITY_LOWERED", "routing.criticality", told))
     if declined is not None:
         found.append(Warning_("DETACH_DECLINED", "routing.detachable", declined))
     for code, name, asked_s in (
@@ -190,17 +197,6 @@ def _warnings(routing: RoutingOptions, declined: str | None) -> tuple[Warning_, 
         if asked_s is not None and asked_s < MIN_S:
             found.append(Warning_(code, f"routing.{name}", f"raised to the shortest time that there is, {MIN_S} s"))
     return tuple(found)
-
-
-def _without_held(kept: tuple[Candidate, ...]) -> tuple[tuple[Candidate, ...], tuple[Removed, ...]]:
-    """Return the candidates without those that a ramp would hold back now, since one behind them takes the call."""
-    first = next((index for index, candidate in enumerate(kept) if candidate.takes_anybody), 0)
-    held = {
-        candidate.target: Removed(candidate.target, candidate.tier, CIRCUIT, because)
-        for candidate in kept[:first]
-        if candidate.rejected is None and (because := candidate.held_because) is not None
-    }
-    return tuple(candidate for candidate in kept if candidate.target not in held), tuple(held.values())
 
 
 def _model_info(name: str, alias: Alias) -> ModelInfo:

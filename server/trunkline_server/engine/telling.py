@@ -134,9 +134,11 @@ def unknown_model(error: UnknownModelError) -> CallFailure:
     metadata = {"model": error.model[:256]}
     if error.near:
         metadata["near"] = ", ".join(error.near)
-    return CallFailure(
-        Reason.UNKNOWN_MODEL, f"no alias or model {error.model[:80]!r} for this caller{near}", metadata=metadata
-    )
+    if error.field != "model":
+        metadata["field"] = error.field
+        near = f" ({error.field}){near}"
+    told = f"no alias or model {error.model[:80]!r} for this caller{near}"
+    return CallFailure(Reason.UNKNOWN_MODEL, told, metadata=metadata)
 
 
 def no_eligible_target(error: NoEligibleTargetError) -> CallFailure:

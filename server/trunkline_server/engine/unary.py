@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
-from trunkline_server.chat.answer import Answer
+from trunkline_server.chat.answer import Answer, Warning_
 from trunkline_server.chat.message import Part, RefusalPart, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched, ask
@@ -20,6 +21,10 @@ class UnaryCall(Call[Answer]):
 
     streams = False
 
+    def __init__(self, *args: Any, warnings: tuple[Warning_, ...] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._warnings = warnings
+
     async def run(self) -> CompletedCall:
         """Return the answer; raise CallFailedError."""
         answer = await self.drive()
@@ -29,7 +34,7 @@ class UnaryCall(Call[Answer]):
             raise CallFailedError(self.failure)
         last = self.answered
         now = self._clock()
-        warnings = last.warnings + answer.warnings
+        warnings = self._warnings + last.warnings + answer.warnings
         if self.request.provider_options:
             warnings += unused_options(self.request, last.served_by)
         return CompletedCall(

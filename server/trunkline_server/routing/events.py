@@ -88,6 +88,8 @@ class AttemptFailed:
     failure: Failure
     attempt: int = 0
     shown: Shown = NOTHING_BARS
+    cost_nanousd: int = 0
+    """What it cost all the same, in 1e-9 USD."""
 
 
 @dataclass(frozen=True, slots=True)

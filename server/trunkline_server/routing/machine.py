@@ -322,6 +322,7 @@ class Machine:
         flight.failed(event.failure)
         self.at = flight.candidate
         self._after = event.failure
+        self._may.spent_nanousd += event.cost_nanousd
         self._may.spending.note_failed(flight.candidate, event.failure)
         self.history[flight.candidate].failures.append(event.failure)
 

@@ -2,7 +2,7 @@
 
 1. What the failed class allows: its row in `failures.RULES`, by which `moves` makes its lists before anybody asks here.
 2. The type of request: after content was shown only as `breaks` says. Criticality joins with its own issue.
-3. Attempts: those of the request, over all targets, and at most one after a break.
+3. Attempts: those of the request, over all targets, and at most one after a break; and what it may still cost.
 4. Expected latency: the deadline has to leave the target's usual time to its first content.
 5. Downstream impact: the provider's retry budget, and the target's circuit.
 
@@ -24,7 +24,7 @@ _MEDIAN = 50.0
 class Permission:
     """One request's. `streams`: whether content is shown as it comes."""
 
-    __slots__ = ("_clock", "_plan", "_streams", "allowance", "guard", "not_made", "spending")
+    __slots__ = ("_clock", "_plan", "_streams", "allowance", "guard", "not_made", "spending", "spent_nanousd")
 
     def __init__(
         self, plan: Plan, allowance: Allowance, guard: Guard, spending: Spending, *, clock: Clock, streams: bool
@@ -34,6 +34,8 @@ class Permission:
         self.spending = spending
         self.not_made: list[str] = []
         """Attempts that were not made, each with its reason."""
+        self.spent_nanousd = 0
+        """What earlier attempts of the request cost, in 1e-9 USD."""
         self._plan = plan
         self._clock = clock
         self._streams = streams
@@ -47,6 +49,7 @@ class Permission:
             after_break=after_break,
             expected_s=self._expected_s(move.candidate),
         )
+        refused = refused or self._plan.too_dear(move.candidate, self.spent_nanousd)
         return self._recorded(move.candidate, refused or self._refused_by_health(move.candidate))
 
     def still(self, index: int) -> bool:

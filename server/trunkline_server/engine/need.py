@@ -1,0 +1,70 @@
+"""What a request takes of gates and keys: its tokens, by estimate, and how important it is. Reckoned once a request."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trunkline_server.chat.answer import Usage
+from trunkline_server.chat.estimate import Calibration
+from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.routing.cost import cost_nanousd
+from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.types import Criticality, TargetId
+
+_BYTES_PER_TOKEN = 4
+
+_NEVER_READ = frozenset(
+    {
+        FailureClass.CALLER_INVALID,
+        FailureClass.CONNECT,
+        FailureClass.CONTEXT_LENGTH,
+        FailureClass.KEY_EXHAUSTED,
+        FailureClass.KEY_REJECTED,
+        FailureClass.MODEL_UNAVAILABLE,
+        FailureClass.OVERLOADED,
+        FailureClass.RATE_LIMITED,
+    }
+)
+"""What a provider refuses before a model has read the request: no token of it was used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One request's."""
+
+    input_tokens: int
+    """By estimate, for a model of which nothing was learnt."""
+    output_tokens: int
+    """What its answer is reckoned with."""
+    criticality: Criticality
+    calibration: Calibration
+    """What was learnt of each model's way of counting."""
+
+    def tokens(self, target: TargetId) -> int:
+        """Return what is reserved for an attempt at a target: prompt and answer."""
+        return self.calibration.calibrated(str(target), self.input_tokens) + self.output_tokens
+
+    def learn(self, target: TargetId, usage: Usage | None) -> None:
+        """Take in what a provider counted of the prompt."""
+        if usage is not None and usage.input_tokens is not None:
+            self.calibration.learn(str(target), self.input_tokens, usage.input_tokens)
+
+    def used(self, target: TargetId, usage: Usage | None, failure: Failure | None, bytes_emitted: int) -> int | None:
+        """Return the tokens that an attempt used; None if nobody knows, and what was reserved has to stand."""
+        if usage is not None and usage.input_tokens is not None and usage.output_tokens is not None:
+            return usage.input_tokens + usage.output_tokens
+        if failure is None:
+            return None
+        if failure.failure_class in _NEVER_READ and not bytes_emitted:
+            return 0
+        if bytes_emitted:
+            given = -(-bytes_emitted // _BYTES_PER_TOKEN)
+            return self.calibration.calibrated(str(target), self.input_tokens) + given
+        return None
+
+
+def cost_of(usage: Usage, facts: ModelFacts) -> int | None:
+    """Return what an attempt cost by what its provider counted, in 1e-9 USD; None if a figure or a price is unknown."""
+    if usage.input_tokens is None or usage.output_tokens is None:
+        return None
+    return cost_nanousd(facts, usage.input_tokens, usage.output_tokens)
