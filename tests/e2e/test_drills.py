@@ -148,6 +148,8 @@ class Drill:
     """The calls of each phase."""
 
     per_s: int
+    lateness: str = ""
+    """Of the load: on a machine that is too busy for it there is no telling whose failure it is."""
     warm_up: Sequence[Offered] = ()
     outage: Sequence[Offered] = ()
     recovery: Sequence[Offered] = ()
@@ -176,6 +178,7 @@ async def drilled(running: Gateway, dead: Simulator, how: str, size: Size) -> Dr
     await dead.refuse(on=False)
     drill.recovery = await load.offer(size.recovery_s)
     await load.rest()
+    drill.lateness = load.lateness
     return drill
 
 
@@ -207,9 +210,9 @@ async def test_an_outage(gateway: Gateways, sized: Sized, how: str, shape: str) 
     weight, back = WEIGHT[shape], shares(drill.recovery, per_s)
     normal_at = next((first for first, share in enumerate(back) if share >= 0.98 * weight), len(back))
     took_s = time.monotonic() - began_at
-    print(f"\noutage, {how}, {shape}, {len(calls)} calls in {took_s:.0f} s: {told(drill)}; "
+    print(f"\noutage, {how}, {shape}, {len(calls)} calls in {took_s:.0f} s, {drill.lateness}: {told(drill)}; "
           f"normal share {normal_at / per_s:.1f} s after its return")  # fmt: skip
-    assert {round(share, 2) for share in shares(drill.warm_up, per_s, step=per_s)} == {weight}
+    assert {round(share, 2) for share in shares(drill.warm_up, per_s, step=per_s)} == {weight}, drill.lateness
     assert succeeded([*drill.outage, *drill.recovery]) >= 0.999
     assert attempts_at(DEAD, after) <= 0.03 * len(after)
     # No 1 s window above its weight, which a weighted order keeps to within one call; then all of it, to stay.
