@@ -47,6 +47,8 @@ class OpenLoad:
     metadata: tuple[tuple[str, str], ...] = ()
     calls: list[Offered] = field(default_factory=list)
     """All calls, in the order in which they began."""
+    late_s: float = 0.0
+    """By how much a call began too late, at most: more than a little, and the machine has too little time for this."""
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
     _under_way: int = 0
 
@@ -56,10 +58,17 @@ class OpenLoad:
         began_at = time.monotonic()
         for number in range(round(seconds * self.per_s)):
             # A loop that was held up begins what is overdue at once: the load does not give way.
-            await asyncio.sleep(began_at + number / self.per_s - time.monotonic())
-            assert self._under_way < IN_FLIGHT_MOST, f"{self._under_way} calls are under way"
+            due_at = began_at + number / self.per_s
+            await asyncio.sleep(due_at - time.monotonic())
+            self.late_s = max(self.late_s, time.monotonic() - due_at)
+            assert self._under_way < IN_FLIGHT_MOST, f"{self._under_way} calls are under way, {self.lateness}"
             self._begin()
         return self.calls[first:]
+
+    @property
+    def lateness(self) -> str:
+        """Say how well the load kept to the clock."""
+        return f"begun {self.late_s * 1000:.0f} ms late at most"
 
     async def rest(self) -> None:
         """Wait until every call has ended."""

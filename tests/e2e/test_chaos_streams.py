@@ -88,9 +88,11 @@ class Walker:
         frames: list[StreamFrame] = []
         call: Any = self.running.stub.StreamComplete(made.request, timeout=made.timeout_s, metadata=token)
         failure, left = await self.some(call, assembly, frames, made)
-        left_at = began_at
+        left_at, came = time.monotonic(), len(frames)
         while left:
-            left_at = time.monotonic()
+            if len(frames) > came:
+                # Who left again before a frame came may not have been there at all.
+                left_at, came = time.monotonic(), len(frames)
             stream_id = assembly.partial().stream_id
             if made.leaves == "for good" or not stream_id:
                 self.endings["left"] += 1

@@ -42,6 +42,8 @@ aliases:
 
 FAST = {"default": {"first_byte_s": 0.01}}
 SLOW_S = 30.0
+LATE_S = 1.2
+"""Far beyond the usual time, also on a machine that is busy."""
 WARM_CALLS = 120
 """60 for each target: its usual time is known, and 2 % of them is one hedge."""
 TEXT = "You said: hi"
@@ -168,9 +170,9 @@ async def test_a_racer_that_fails_leaves_the_race_to_the_other(gateway: Gateways
     """Whichever it is, the other one answers, and nothing is tried again for it."""
     first_fails = {
         **FAST,
-        "models": {"primary": {"first_byte_s": 0.4, "status": 500}, "other": {"first_byte_s": 0.8}},
+        "models": {"primary": {"first_byte_s": LATE_S, "status": 500}, "other": {"first_byte_s": LATE_S * 1.5}},
     }
-    hedge_fails = {"models": {"primary": {"first_byte_s": 0.8}, "other": {"status": 500}}}
+    hedge_fails = {"models": {"primary": {"first_byte_s": LATE_S}, "other": {"status": 500}}}
     for scenario, told in (
         (first_fails, [("FIRST", "SERVER_ERROR", ""), ("HEDGE", "", "")]),
         (hedge_fails, [("FIRST", "", ""), ("HEDGE", "SERVER_ERROR", "")]),
@@ -191,7 +193,12 @@ async def test_a_racer_that_fails_leaves_the_race_to_the_other(gateway: Gateways
 @pytest.mark.parametrize("streamed", [True, False], ids=["stream", "unary"])
 async def test_two_racers_that_fail_are_one_failure(gateway: Gateways, *, streamed: bool) -> None:
     """Neither answers: both are told, and the status is that of the first."""
-    both = {"models": {"primary": {"first_byte_s": 0.4, "status": 500}, "other": {"first_byte_s": 0.5, "status": 404}}}
+    both = {
+        "models": {
+            "primary": {"first_byte_s": LATE_S, "status": 500},
+            "other": {"first_byte_s": LATE_S, "status": 404},
+        }
+    }
     async with gateway(FAST, routes=ROUTES) as running:
         before = len(tasks())
         await warm(running, streamed=streamed)

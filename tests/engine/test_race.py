@@ -34,9 +34,14 @@ class Course:
     seconds: int = 0
     both_run: asyncio.Event = field(default_factory=asyncio.Event)
     one_failed: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    made: list[int] = field(default_factory=list)
+    gone: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self.race: Race[str] = Race(self.make, self.second, self.racing, self.tell)
+        self.race: Race[str] = Race(
+            self.make, self.second, self.racing, self.tell, lambda entry: self.gone.append(entry.attempt)
+        )
 
     def racing(self) -> bool:
         return self.both_run.is_set() and not self.told
@@ -46,6 +51,7 @@ class Course:
         self.one_failed.set()
 
     async def make(self, entry: AttemptRecord) -> Outcome[str]:
+        self.made.append(entry.attempt)
         self.running.add(entry.attempt)
         if len(self.running) == 2:
             self.both_run.set()
@@ -56,6 +62,7 @@ class Course:
 
     def second(self) -> AttemptRecord | None:
         self.seconds += 1
+        self.asked.set()
         return record(2) if self.may_second else None
 
 
@@ -133,3 +140,16 @@ async def test_a_defect_of_a_racer_comes_out() -> None:
     with pytest.raises(RuntimeError, match="attempt 2"):
         await course.race.run(record(1), 0.0)
     assert not course.running
+
+
+async def test_one_that_is_cancelled_before_its_first_step_is_told_as_gone() -> None:
+    """It never ran, so it gave back nothing of what it was handed: its owner hears of it, as of everyone's end."""
+
+    async def wins_when_the_other_is_asked_for(course: Course, entry: AttemptRecord) -> Outcome[str]:
+        await course.asked.wait()
+        return await wins(course, entry)
+
+    course = Course([wins_when_the_other_is_asked_for, waits])
+    assert await course.race.run(record(1), 0.01) == ("answer 1", Completed(1))
+    assert course.made == [1]
+    assert sorted(course.gone) == [1, 2]

@@ -110,9 +110,9 @@ class ToldBudget(RetryBudget):
         self.booked.append("charge")
         return self._told(super().charge(caller))
 
-    def hedge(self, caller: str) -> Charge:
+    def hedge(self, caller: str, *, raced: RetryBudget | None = None) -> Charge:
         self.booked.append("hedge")
-        return self._told(super().hedge(caller))
+        return self._told(super().hedge(caller, raced=raced))
 
     def _told(self, charge: Charge) -> Charge:
         self.charges.append(ToldCharge(charge))

@@ -7,7 +7,8 @@ from tests.routing.machine_house import FULL, NO_BUDGET, F, MachineHouse, candid
 
 from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy
 from trunkline_server.routing.breaks import Shown
-from trunkline_server.routing.budget import BudgetLimits
+from trunkline_server.routing.budget import BudgetLimits, RetryBudget
+from trunkline_server.routing.clock import ManualClock
 from trunkline_server.routing.events import Backoff, Dispatch, Fail, Finish, GoOn, TryNow, Why
 from trunkline_server.routing.failover import IllegalEventError, State
 from trunkline_server.routing.failures import Failure
@@ -152,14 +153,30 @@ def test_nothing_is_raced_once_content_was_shown() -> None:
 
 
 def test_hedges_stay_within_their_share_of_the_first_visits() -> None:
-    """max_extra 10 %: of twenty visits two are made again, and the next one says why not."""
+    """max_extra 10 %: of twenty visits to the slow provider two are made again, wherever they go; the next says why."""
     house = hedged(["a/m"], ["b/m"], max_extra=0.1)
     for _ in range(2):
         race(house)
         house.complete(1)
     house.begin()
-    assert candidates(house.slow()) == [0], "its own provider has room"
-    assert house.machine.not_made == ["b/m: its hedges are used up: 2 of 2 in 10 s"]
+    assert house.slow() == GoOn()
+    told = "its hedges are used up: 2 of 2 in 10 s"
+    assert house.machine.not_made == [f"b/m: {told}", f"a/m: {told}"]
+
+
+def test_a_fallback_that_idles_can_be_hedged_to() -> None:
+    """The share is of the visits to the slow provider; the other one only pays."""
+    clock = ManualClock(100.0)
+    slow, idle = (RetryBudget(BudgetLimits(), clock=clock) for _ in range(2))
+    for _ in range(100):
+        slow.first("a")
+    assert idle.refuses_hedge(0.02, "a") is not None
+    assert idle.refuses_hedge(0.02, "a", raced=slow) is None
+    for _ in range(2):
+        idle.hedge("a", raced=slow)
+    assert idle.refuses_hedge(0.02, "a", raced=slow) == "its hedges are used up: 2 of 2 in 10 s"
+    assert "2 charged" in repr(idle)
+    assert "2 raced by hedges" in repr(slow)
 
 
 def test_hedges_are_paid_from_the_retry_budget() -> None:

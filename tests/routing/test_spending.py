@@ -158,7 +158,7 @@ def test_where_nobody_keeps_a_budget_nothing_is_refused() -> None:
     """Targets without a budget are tried as often as the request may."""
     member = MachineHouse(["a/m"]).plan.candidates[0].member
     spending = Spending([Candidate(member.target, 0, member, None, Health())], "a", sent_again=True)
-    assert spending.enter(0, hedge=False) is None
-    assert spending.enter(0, hedge=True) is None
+    assert spending.enter(0) is None
+    assert spending.enter(0, raced=0) is None
     assert spending.refuses(0) is None
-    assert spending.refuses_hedge(0, 0.0) is None
+    assert spending.refuses_hedge(0, 0.0, raced=0) is None

@@ -101,7 +101,11 @@ class Attempts(ABC, Generic[_Result]):
         if hedge_after_s is None:
             return await self._attempt(record, alarm)
         self._race = Race(
-            self._attempt_alone, self._second, lambda: self.machine.state is State.RACING, self.machine.handle
+            self._attempt_alone,
+            self._second,
+            lambda: self.machine.state is State.RACING,
+            self.machine.handle,
+            self._let_go,
         )
         try:
             return await self._race.run(record, hedge_after_s)
@@ -194,9 +198,19 @@ class Attempts(ABC, Generic[_Result]):
             return result, Completed(record.attempt)
         finally:
             alarm.clear()
-            if record.lease is not None:
-                lease, record.lease = record.lease, None
-                provider.desk.release(lease)
+            self._release(record)
+
+    def _let_go(self, record: AttemptRecord) -> None:
+        """End an attempt that was cancelled before its first step; one that was made has ended itself."""
+        if record.ended_at is None:
+            self._end_attempt(record, stopped_failure(self._stopped_for()))
+        self._release(record)
+
+    def _release(self, record: AttemptRecord) -> None:
+        """Give slot and key of an attempt back, if it still has them."""
+        if record.lease is not None:
+            lease, record.lease = record.lease, None
+            self.snapshot.providers[lease.provider].desk.release(lease)
 
     def _stopped_for(self) -> Reason:
         """Return why the task that makes an attempt was cancelled, if it was not by its own timers."""

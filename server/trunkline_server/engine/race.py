@@ -23,7 +23,8 @@ class Race(Generic[_Result]):
 
     `make` makes an attempt in the task that it is called in. `second` asks for another one, at a time when nothing is
     known of the first: it returns a record, or None if there may be none. `racing` tells whether both still count.
-    `told` is handed the failure of one while the other goes on.
+    `told` is handed the failure of one while the other goes on. `gone` is handed the record of each that has ended: one
+    that was cancelled before its first step never ran, and gave nothing back.
     """
 
     def __init__(
@@ -32,11 +33,13 @@ class Race(Generic[_Result]):
         second: Callable[[], AttemptRecord | None],
         racing: Callable[[], bool],
         told: Callable[[AttemptFailed], object],
+        gone: Callable[[AttemptRecord], None],
     ) -> None:
         self._make = make
         self._second = second
         self._racing = racing
         self._told = told
+        self._gone = gone
         self._tasks: dict[asyncio.Task[Outcome[_Result]], AttemptRecord] = {}
         self._winner: AttemptRecord | None = None
 
@@ -75,6 +78,7 @@ class Race(Generic[_Result]):
     def _ended(self, task: asyncio.Task[Outcome[_Result]]) -> Outcome[_Result] | None:
         """Return what the end of one racer means for the call; None if it means nothing, since the other counts."""
         record = self._tasks.pop(task)
+        self._gone(record)
         if self._winner is not None and record is not self._winner:
             if not task.cancelled():
                 task.result()  # a defect is raised; whatever else it was came too late
@@ -95,6 +99,8 @@ class Race(Generic[_Result]):
                 await asyncio.wait(pending)
             except asyncio.CancelledError:
                 interrupted = True
+        for record in self._tasks.values():
+            self._gone(record)
         self._tasks.clear()
         if interrupted:
             raise asyncio.CancelledError

@@ -147,11 +147,19 @@ class RetryBudget:
         self._book_charge()
         return Charge(self._book_outcome)
 
-    def hedge(self, caller: str) -> Charge:  # noqa: ARG002 - as for `charge`
-        """Book a hedge that is being dispatched. Its outcome says nothing of retries after failures."""
-        self._book_charge().hedges += 1
-        self._sum.hedges += 1
+    def hedge(self, caller: str, *, raced: RetryBudget | None = None) -> Charge:  # noqa: ARG002 - as for `charge`
+        """Book a hedge that is being dispatched here. Its outcome says nothing of retries after failures.
+
+        `raced`: the budget of the slow attempt's provider, of whose visits it is a share; None: this one.
+        """
+        self._book_charge()
+        (raced or self).book_hedge()
         return Charge(None)
+
+    def book_hedge(self) -> None:
+        """Count a hedge that races an attempt here, wherever it goes and whoever pays for it."""
+        self._present().counts.hedges += 1
+        self._sum.hedges += 1
 
     def _book_charge(self) -> _Counts:
         counts = self._present().counts
@@ -179,16 +187,25 @@ class RetryBudget:
             ratio += self._limits.recovering_ratio * self._sum.succeeded / self._sum.ended
         return self._used_up(ratio, caller)
 
-    def refuses_hedge(self, max_extra: float, caller: str) -> str | None:
+    def refuses_hedge(self, max_extra: float, caller: str, *, raced: RetryBudget | None = None) -> str | None:
         """Return why no hedge is sent here now; None if one may be.
 
-        It needs room in the retry budget, and the hedges stay within `max_extra` of the first visits.
+        It needs room in this retry budget, and hedges stay within `max_extra` of the first visits to the provider that
+        is slow: `raced` as in `hedge`. So a fallback that idles can be hedged to.
         """
+        refused = (raced or self).no_hedge_left(max_extra)
+        if refused is not None:
+            return refused
+        self._forget(self._clock())
+        return self._used_up(self._limits.ratio, caller)
+
+    def no_hedge_left(self, max_extra: float) -> str | None:
+        """Return why no attempt here may be raced now; None if one may be."""
         self._forget(self._clock())
         hedges, most = self._sum.hedges, math.floor(max_extra * self._sum.firsts + _ROUNDING)
-        if hedges >= most:
-            return f"its hedges are used up: {hedges} of {most} in {self._limits.window_s:g} s"
-        return self._used_up(self._limits.ratio, caller)
+        if hedges < most:
+            return None
+        return f"its hedges are used up: {hedges} of {most} in {self._limits.window_s:g} s"
 
     def _used_up(self, ratio: float, caller: str) -> str | None:
         limits = self._limits
@@ -227,7 +244,7 @@ class RetryBudget:
         """Show what was booked lately."""
         now = self._sum
         return (
-            f"<RetryBudget: {now.firsts} first visits, {now.charges} charged ({now.hedges} of them hedges), "
+            f"<RetryBudget: {now.firsts} first visits, {now.charges} charged, {now.hedges} raced by hedges, "
             f"{now.library} by libraries, {now.succeeded} of {now.ended} retries succeeded>"
         )
 

@@ -232,7 +232,7 @@ class Machine:
         allowance.spend(walk=free_walk, after_break=self._mending is not None, hedge=why is Why.HEDGE)
         tried.append(key_id)
         attempt = allowance.attempts + allowance.key_walks
-        charge = self._may.spending.enter(index, hedge=why is Why.HEDGE)
+        charge = self._may.spending.enter(index, raced=self.at if why is Why.HEDGE else None)
         self._flights[attempt] = Flight(index, self.guard.enter(index), charge)
         self._first = index if self._first < 0 else self._first
         self.at = index
@@ -258,7 +258,8 @@ class Machine:
     def _on_slow(self, _: Slow) -> Action:
         moves = hedge_moves(self.plan, self.history, self.at)
         after_break = self._mending is not None
-        let_in = self.guard.let_in([move for move in moves if self._may.hedged(move, after_break=after_break)])
+        may = [move for move in moves if self._may.hedged(move, raced=self.at, after_break=after_break)]
+        let_in = self.guard.let_in(may)
         return self._try_now(let_in) if let_in else GoOn()
 
     def _on_hedge_granted(self, event: Granted) -> Action:

@@ -56,10 +56,10 @@ class Permission:
         """Return whether an attempt that had to wait for its slot may still be made, by circuit and budget."""
         return self._recorded(index, self._refused_by_health(index))
 
-    def hedged(self, move: Move, *, after_break: bool = False) -> bool:
-        """Return whether the attempt may be made beside one that is in flight."""
+    def hedged(self, move: Move, *, raced: int, after_break: bool = False) -> bool:
+        """Return whether the attempt may be made beside one that is in flight at candidate `raced`."""
         refused = self.allowance.refuses_hedge(after_break=after_break) or self.spending.refuses_hedge(
-            move.candidate, self._plan.alias.policy.hedge.max_extra
+            move.candidate, self._plan.alias.policy.hedge.max_extra, raced=raced
         )
         return self._recorded(move.candidate, refused) and self.asked(move)
 

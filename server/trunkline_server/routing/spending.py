@@ -35,13 +35,15 @@ class Spending:
         budget = candidate.health.budget
         return None if failed is None or budget is None else budget.refuses(failed, self._caller)
 
-    def refuses_hedge(self, index: int, max_extra: float) -> str | None:
-        """Return why a second attempt beside one in flight is refused; `max_extra` is their largest share."""
+    def refuses_hedge(self, index: int, max_extra: float, *, raced: int) -> str | None:
+        """Return why a second attempt, beside one at `raced`, is refused; `max_extra` is the largest share of them."""
         budget = self._candidates[index].health.budget
-        return None if budget is None else budget.refuses_hedge(max_extra, self._caller)
+        if budget is None:
+            return None
+        return budget.refuses_hedge(max_extra, self._caller, raced=self._candidates[raced].health.budget)
 
-    def enter(self, index: int, *, hedge: bool) -> Charge | None:
-        """Book the dispatch of an attempt; return what it was charged with, if it was."""
+    def enter(self, index: int, *, raced: int | None = None) -> Charge | None:
+        """Book the dispatch of an attempt; return what it was charged with, if it was. `raced`: beside one there."""
         candidate = self._candidates[index]
         provider, budget = candidate.target.provider, candidate.health.budget
         first = provider not in self._visited
@@ -49,8 +51,8 @@ class Spending:
         sent_again, self._sent_again = self._sent_again, False
         if budget is None:
             return None
-        if hedge:
-            return budget.hedge(self._caller)
+        if raced is not None:
+            return budget.hedge(self._caller, raced=self._candidates[raced].health.budget)
         if provider in self._failed:
             return budget.charge(self._caller)
         if first:
