@@ -47,6 +47,7 @@ from trunkline_server.routing.circuit import Circuit, CircuitLimits
 from trunkline_server.routing.gate import AdaptiveLimits, Gate, GateLimits
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.latency import Latency
+from trunkline_server.routing.load import Load
 from trunkline_server.routing.types import Caller, Criticality, OnBreak, TargetId
 
 KEYLESS = "none"
@@ -131,6 +132,7 @@ def _provider(
         circuits,
         RetryBudget(BudgetLimits(**settings.retry_budget.model_dump()), clock=clock),
         {model: Latency.unknown(clock=clock) for model in circuits},
+        {model: Load(clock=clock) for model in circuits},
     )
 
 

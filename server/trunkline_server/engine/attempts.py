@@ -236,7 +236,8 @@ class Attempts(ABC, Generic[_Result]):
         provider = self.snapshot.providers[target.provider]
         if candidate.health.load is not None:
             says = failure is None or (failure.rule.counts and not failure.caused_by_caller)
-            candidate.health.load.ended(record.ended_at - record.dispatched_at if says else None)
+            spoke_at = record.first_content_at or record.ended_at
+            candidate.health.load.ended(spoke_at - record.dispatched_at if says else None)
         if record.usage is not None:
             record.usage = replace(record.usage, cost_nanousd=cost_of(record.usage, candidate.member.facts))
         if lease is not None:

@@ -150,6 +150,11 @@ class KeyPool:
         if key.limits.settle(model, reserved, used, at):
             self._refresh(key, model)
 
+    def limited(self, key_id: str) -> bool:
+        """Return whether the key has limits that `observed` could speak of."""
+        key = self._keys.get(key_id)
+        return key is not None and key.limits is not None
+
     def observed(
         self,
         key_id: str,
