@@ -47,13 +47,19 @@ class Call:
 class Drill:
     """Plays calls against one gate, from the first arrival until nothing is left to happen."""
 
-    def __init__(self, limits: GateLimits, *, upstream_limit: int | None = None) -> None:
+    def __init__(
+        self, limits: GateLimits, *, upstream_limit: int | None = None, overload_s: float | None = None
+    ) -> None:
+        """`overload_s`: the provider answers so soon that it is overloaded, beyond its limit; None: it only counts."""
         self.clock = ManualClock()
         self.pool = KeyPool("p", [KeySpec("k", 1)], clock=self.clock, rng=Random(1))
         self.gate = Gate("p", limits, self.pool, clock=self.clock)
         self.calls: list[Call] = []
         self.upstream_refusals = 0
+        self.limits_seen: list[tuple[float, int]] = []
+        """When the provider refused, and the gate's limit after it."""
         self._upstream_limit = upstream_limit
+        self._overload_s = overload_s
         self._agenda: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = count()
         self._upstream = 0
@@ -108,12 +114,21 @@ class Drill:
         self._upstream += 1
         if self._upstream_limit is not None and self._upstream > self._upstream_limit:
             self.upstream_refusals += 1
+            if self._overload_s is not None:
+                self._upstream -= 1
+                self.at(self.clock() + self._overload_s, lambda: self._overloaded(lease))
+                return
         self.at(self.clock() + call.slot_s, lambda: self._finish(call, lease))
 
     def _finish(self, call: Call, lease: Lease) -> None:
         self._upstream -= 1
         call.finished_at = self.clock()
         self.gate.succeeded(lease)
+        lease.release()
+
+    def _overloaded(self, lease: Lease) -> None:
+        self.gate.overloaded(lease)
+        self.limits_seen.append((self.clock(), self.gate.limit))
         lease.release()
 
     def _refuse(self, call: Call, refusal: Refusal) -> None:

@@ -26,9 +26,14 @@ class House:
         *,
         adaptive: AdaptiveLimits | None = None,
         dispatches_per_s: float | None = None,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
     ) -> None:
         self.clock = ManualClock(100.0)
-        specs = [KeySpec(f"k{number}", 1) for number in range(keys)]
+        specs = [
+            KeySpec(f"k{number}", 1, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+            for number in range(keys)
+        ]
         self.pool = KeyPool("openai", specs, clock=self.clock, rng=Random(1))
         limits = GateLimits(max_in_flight, queue, max_wait_s, adaptive, dispatches_per_s)
         self.gate = Gate("openai", limits, self.pool, clock=self.clock)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.routing.gate_house import House
 
@@ -79,6 +79,7 @@ def test_a_resize_keeps_the_present_value_within_the_new_bounds() -> None:
     lease.release()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(["up", "down"]), st.integers(0, 60), st.floats(0.0, 3.0)), max_size=80))
 def test_it_stays_within_its_bounds(steps: list[tuple[str, int, float]]) -> None:
     """Whatever is reported in whatever order, the limit is never outside its bounds."""

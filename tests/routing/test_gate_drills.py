@@ -9,7 +9,7 @@ from random import Random
 import pytest
 from tests.routing.gate_drill import Call, Drill, poisson, quantile
 
-from trunkline_server.routing.gate import GateLimits
+from trunkline_server.routing.gate import AdaptiveLimits, GateLimits
 from trunkline_server.routing.types import Criticality, Reason
 
 
@@ -141,3 +141,23 @@ def test_one_caller_with_twice_the_load_is_mostly_served_fresh() -> None:
     print(f"one flow at 2 x: {share:.1%} of the capacity used, median wait {median_s / max_wait_s:.3f} of max_wait_s")
     assert share >= 0.98
     assert median_s <= max_wait_s / 4
+
+
+def test_an_adaptive_limit_finds_what_the_provider_bears() -> None:
+    """A provider of 20 at a time, behind a limit of 100: soon few of its answers are refusals, and it is kept busy."""
+    bears, slot_s, seconds, rng = 20, 0.5, 120.0, Random(9)
+    calls = [Call(at, rng.uniform(0.5, 1.5) * slot_s, at + 10.0) for at in poisson(rng, 1.5 * bears / slot_s, seconds)]
+    limits = GateLimits(100, queue=50, max_wait_s=5.0, adaptive=AdaptiveLimits(5, 200))
+    drill = Drill(limits, upstream_limit=bears, overload_s=0.02)
+    drill.play(calls)
+    half = seconds / 2
+    served = sum(call.finished_at is not None and half < call.finished_at <= seconds for call in calls)
+    refused = sum(at > half for at, _ in drill.limits_seen)
+    late = [limit for at, limit in drill.limits_seen if half < at < seconds]
+    print(
+        f"adaptive: {served / (bears / slot_s * half):.1%} of the capacity used in the second half, "
+        f"{refused / (served + refused):.1%} refused upstream, limit {min(late)} to {max(late)} where it refused"
+    )
+    assert served >= 0.9 * bears / slot_s * half
+    assert refused <= 0.1 * served
+    assert max(late) <= 1.25 * bears

@@ -74,12 +74,19 @@ def test_a_flow_that_is_passed_over_keeps_its_turn_but_does_not_catch_up() -> No
 
 def test_the_small_do_not_pass_the_large_of_their_kind() -> None:
     """Whoever is first of those that wait for the same keys keeps the others of this kind waiting, newcomers too."""
-    house = House(max_in_flight=5, max_wait_s=60.0)
-    house.cool("k0", 2.0)
-    house.join("large", caller="a", tokens=5000)
+    house = House(max_in_flight=9, max_wait_s=60.0, tokens_per_minute=60_000)
+    first = house.gate.try_take("m", tokens=600)
+    assert first is not None
+    assert house.pool.usable_now("m", tokens=300)
+    house.join("large", caller="a", tokens=900)
     house.join("small", caller="b", tokens=1)
+    house.gate.poll()
+    assert house.order == []
     assert house.take("other").model == "other"
     assert house.gate.try_take("m", tokens=1) is None
+    house.go_to(house.gate.next_event_at())
+    assert house.order == ["large"]
+    assert house.clock() == pytest.approx(100.5, abs=0.02)
     house.go_to(house.gate.next_event_at())
     assert house.order == ["large", "small"]
 

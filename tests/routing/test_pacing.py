@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline_server.routing.pacing import Pacer
@@ -31,6 +31,7 @@ def test_another_pace_keeps_what_was_dispatched() -> None:
     assert repr(pacer) == "<Pacer 100 a second, next from 5.110>"
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.floats(0.0, 0.5), max_size=20),
     st.integers(1, 4),
@@ -50,6 +51,7 @@ def test_turns_are_foretold_to_the_dispatch(gaps_s: list[float], burst: int, pla
     assert at == pytest.approx(told_at)
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(0.0, 0.3), min_size=1, max_size=60), st.integers(1, 4))
 def test_no_window_has_more_than_its_rate_and_the_burst(gaps_s: list[float], burst: int) -> None:
     """However calls arrive, a window of n intervals sees at most n + burst dispatches."""
