@@ -169,10 +169,8 @@ class House:
         now, waiting = self.clock(), self.gate.waiting
         self.ends[refusal.reason.value] += 1
         assert refusal.retry_after_s is not None
-        room_at = self.pool.room_at(MODEL, waiting + 1)
-        assert room_at is not None
         last = {key: at for at, key in self.dispatches[-100 * len(self.keys) :]}
-        stay = StayAway(now, waiting, last, max(now + refusal.retry_after_s, room_at))
+        stay = StayAway(now, waiting, last, now + refusal.retry_after_s)
         self.stays.append(stay)
         if self.come_back:
             self.come_back_at(stay)

@@ -6,6 +6,7 @@ import pytest
 from tests.routing.key_house import REJECTED, blockage, limited, make, serve, until, view
 
 from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.key_limited_lane import EXACT_KEYS, MAX_PACES, LimitedLane
 from trunkline_server.routing.key_limits import MAX_LIMITED_MODELS
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.key_state import KeyStatus
@@ -132,6 +133,37 @@ def test_when_a_queue_has_gone() -> None:
     assert plain.room_at("m", 3, frozenset({"a", "b"})) is None
     mixed, clock = make(KeySpec("a", 1, requests_per_minute=60), KeySpec("cap", 1, max_in_flight=2))
     assert mixed.room_at("m", 10**6) == clock()
+
+
+def test_when_a_queue_before_many_keys_has_gone() -> None:
+    """Of many keys it is not looked at each one every time; calls that went since are counted all the same."""
+    keys = [KeySpec(f"k{number}", 1, requests_per_minute=60) for number in range(3 * EXACT_KEYS)]
+    pool, clock = make(*keys)
+    for _ in keys:
+        clock.advance(1 / len(keys))
+        assert spend(pool, 0)
+    told: list[tuple[int, float]] = []
+    for gone in range(4 * len(keys)):
+        told = [(number, at) for number, at in told if number > gone]
+        calls = 1 + gone % 500
+        at = pool.room_at("m", calls)
+        assert at is not None
+        told.append((gone + calls, at))
+        next_at = pool.earliest("m")
+        assert next_at is not None
+        clock.advance(max(0.0, next_at - clock()) + 1e-9)
+        assert spend(pool, 0)
+        assert all(clock() - 1e-6 <= at <= clock() + 2.1 for number, at in told if number == gone + 1)
+
+
+def test_sizes_asked_for_do_not_pile_up() -> None:
+    """What is known of the time of a queue's end is kept for a few sizes of requests."""
+    pool, _ = make(KeySpec("a", 1, tokens_per_minute=60_000))
+    for tokens in range(1, 100):
+        pool.room_at("m", 5, tokens=tokens)
+    lane = pool._lanes["m"]
+    assert isinstance(lane, LimitedLane)
+    assert len(lane._paces) <= MAX_PACES
 
 
 def test_the_last_resort_keeps_its_limits() -> None:

@@ -225,7 +225,7 @@ def lines_of(work: Callable[[], None]) -> int:
     """Return how many lines of Python it runs: its time, but for the noise of a clock."""
     lines = 0
 
-    def trace(_frame: FrameType, event: str, _arg: object) -> Any:  # noqa: ANN401  it returns itself
+    def trace(_frame: FrameType, event: str, _arg: object) -> Any:
         nonlocal lines
         lines += event == "line"
         return trace
