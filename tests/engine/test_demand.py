@@ -28,8 +28,8 @@ def with_routing(**options: object) -> ChatRequest:
 
 def test_a_plain_request_demands_nothing() -> None:
     """And that is told by the one object that selection knows, so that no target is looked at for it."""
-    assert demand_of(PLAIN) is NO_DEMAND
-    assert demand_of(with_routing(sticky_key="", max_attempts=2)) is NO_DEMAND
+    assert demand_of(PLAIN) == NO_DEMAND
+    assert demand_of(with_routing(sticky_key="", max_attempts=2)) == NO_DEMAND
 
 
 @pytest.mark.parametrize(

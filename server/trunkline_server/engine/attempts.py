@@ -238,8 +238,8 @@ class Attempts(ABC, Generic[_Result]):
             says = failure is None or (failure.rule.counts and not failure.caused_by_caller)
             spoke_at = record.first_content_at or record.ended_at
             candidate.health.load.ended(spoke_at - record.dispatched_at if says else None)
-        if record.usage is not None:
-            record.usage = replace(record.usage, cost_nanousd=cost_of(record.usage, candidate.member.facts))
+        if record.usage is not None and (cost := cost_of(record.usage, candidate.member.facts)) is not None:
+            record.usage = replace(record.usage, cost_nanousd=cost)
         if lease is not None:
             lease.settle(self._need.used(target, record.usage, failure, record.bytes_emitted))
         if failure is None:

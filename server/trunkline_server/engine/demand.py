@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from trunkline_server.chat.message import MediaPart, Part, ToolResultPart
 from trunkline_server.chat.request import ChatRequest, FunctionTool, JsonSchemaOutput, ProviderTool
-from trunkline_server.routing.demand import NO_DEMAND, Demand
+from trunkline_server.routing.demand import Demand
 
 TOOLS = "tools"
 VISION = "vision"
@@ -32,7 +32,7 @@ def demand_of(request: ChatRequest, *, input_tokens: int = 0, streams: bool = Tr
         for part in message.parts:
             _note_media(part, capabilities, only)
     routing = request.routing
-    demand = Demand(
+    return Demand(
         frozenset(capabilities),
         frozenset(only),
         routing.exclude_targets,
@@ -46,7 +46,6 @@ def demand_of(request: ChatRequest, *, input_tokens: int = 0, streams: bool = Tr
         routing.sticky_key or None,
         streams,
     )
-    return NO_DEMAND if demand == NO_DEMAND else demand
 
 
 def media_bytes(request: ChatRequest) -> int:

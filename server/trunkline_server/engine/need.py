@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trunkline_server.chat.answer import Usage
 from trunkline_server.chat.estimate import Calibration
@@ -28,9 +28,9 @@ _NEVER_READ = frozenset(
 """What a provider refuses before a model has read the request: no token of it was used."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Need:
-    """One request's."""
+    """One request's. Nobody changes it; not frozen, since each request makes one."""
 
     input_tokens: int
     """By estimate, for a model of which nothing was learnt."""
@@ -39,10 +39,15 @@ class Need:
     criticality: Criticality
     calibration: Calibration
     """What was learnt of each model's way of counting."""
+    _reckoned: dict[TargetId, int] = field(default_factory=dict, repr=False)
 
     def tokens(self, target: TargetId) -> int:
         """Return what is reserved for an attempt at a target: prompt and answer."""
-        return self.calibration.calibrated(str(target), self.input_tokens) + self.output_tokens
+        tokens = self._reckoned.get(target)
+        if tokens is None:
+            tokens = self.calibration.calibrated(str(target), self.input_tokens) + self.output_tokens
+            self._reckoned[target] = tokens
+        return tokens
 
     def learn(self, target: TargetId, usage: Usage | None) -> None:
         """Take in what a provider counted of the prompt."""

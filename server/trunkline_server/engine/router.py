@@ -158,7 +158,8 @@ def _blockage(snapshot: Snapshot, need: Need) -> Callable[[TargetId], Refusal | 
     providers = snapshot.providers
 
     def blockage(target: TargetId) -> Refusal | None:
-        return providers[target.provider].pool.blockage(target.model, tokens=need.tokens(target))
+        pool = providers[target.provider].pool
+        return pool.blockage(target.model, tokens=need.tokens(target) if pool.any_limited else 0)
 
     return blockage
 

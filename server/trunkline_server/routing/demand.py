@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Demand:
-    """What a request needs from whoever serves it."""
+    """What a request needs from whoever serves it. Nobody changes it; not frozen, since each request makes one."""
 
     capabilities: frozenset[str] = frozenset()
     """`tools`, `vision`, `json_schema`, `reasoning`, and what the request names itself; a model whose capabilities are

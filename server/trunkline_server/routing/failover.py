@@ -18,7 +18,7 @@ this folder's README is made from the table by `scripts/generate`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from trunkline_server.routing.events import (
@@ -69,6 +69,12 @@ class Row:
 
     decide: str
     leads: Leads
+    method: str = field(init=False)
+    """The name of the machine's method."""
+
+    def __post_init__(self) -> None:
+        """Name the method once, not with each event."""
+        object.__setattr__(self, "method", f"_{self.decide}")
 
 
 _S = State

@@ -83,6 +83,7 @@ class KeyPool:
                 key.removed = True
                 self._keys[id_] = key
         self._accounts = _accounts(self._keys.values())
+        self._any_limited = any(key.limits is not None for key in self._keys.values())
 
     # -- the choice
 
@@ -149,6 +150,11 @@ class KeyPool:
             return
         if key.limits.settle(model, reserved, used, at):
             self._refresh(key, model)
+
+    @property
+    def any_limited(self) -> bool:
+        """Whether some key has limits, so that the size of a request matters."""
+        return self._any_limited
 
     def limited(self, key_id: str) -> bool:
         """Return whether the key has limits that `observed` could speak of."""

@@ -114,7 +114,7 @@ class Machine:
         row = TABLE.get((self.state, type(event)))
         if row is None:
             raise IllegalEventError(f"{type(event).__name__} in state {self.state.value}")
-        action: Action = getattr(self, f"_{row.decide}")(event)
+        action: Action = getattr(self, row.method)(event)
         state = state_after(row, action)
         if state is None:
             raise IllegalEventError(f"{type(action).__name__} after {type(event).__name__} in state {self.state.value}")
@@ -133,7 +133,7 @@ class Machine:
     @property
     def not_made(self) -> list[str]:
         """Attempts that were not made, each with its reason, told once."""
-        return list(dict.fromkeys(self._may.not_made))
+        return list(dict.fromkeys(self._may.not_made)) if self._may.not_made else []
 
     # Seeking for the first attempt: tier by tier, at once or in the queue of its first candidate.
 

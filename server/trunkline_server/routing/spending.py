@@ -26,7 +26,7 @@ class Spending:
         """Whether the next attempt is one that the caller's library sends again."""
         self._failed: dict[str, FailureClass] = {}
         """Providers that failed this request, and in which class the last time."""
-        self._visited: set[str] = set()
+        self._visited: tuple[str, ...] = ()
 
     def refuses(self, index: int) -> str | None:
         """Return why the provider's budget refuses an attempt at this candidate now; None if it does not."""
@@ -47,7 +47,8 @@ class Spending:
         candidate = self._candidates[index]
         provider, budget = candidate.target.provider, candidate.health.budget
         first = provider not in self._visited
-        self._visited.add(provider)
+        if first:
+            self._visited += (provider,)
         sent_again, self._sent_again = self._sent_again, False
         if budget is None:
             return None
