@@ -43,7 +43,7 @@ MESSAGES = {
     "Usage": "input_tokens output_tokens cached_input_tokens cache_write_tokens reasoning_tokens source cost_nanousd",
     "RouteExplanation": "route candidates",
     "RouteExplanation.Candidate": "target tier order eligible removed_because predicted_first_token "
-    "predicted_cost_nanousd",
+    "predicted_cost_nanousd variant weight ordered_by score late in_flight circuit keys",
     "ListModelsRequest": "",
     "ListModelsResponse": "models route_version",
     "Model": "name is_alias targets capabilities context_tokens max_output_tokens input_nanousd_per_million "
@@ -216,7 +216,7 @@ def test_unset_is_told_from_zero() -> None:
         "FunctionTool": "strict",
         "JsonSchemaFormat": "strict",
         "Heartbeat": "queue_position",
-        "RouteExplanation.Candidate": "predicted_cost_nanousd",
+        "RouteExplanation.Candidate": "predicted_cost_nanousd score in_flight",
         "Model": "context_tokens max_output_tokens input_nanousd_per_million output_nanousd_per_million",
     }
     wrong = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import gc
+import logging
 import random
 import time
 from collections import Counter
@@ -238,7 +239,18 @@ async def disturbed_round(running: Gateway, walker: Walker, streams: int) -> Non
     await settled(running)
 
 
+@pytest.fixture
+def quiet_log() -> Iterator[None]:
+    """Keep asyncio from noting each write of the simulator to a line that was dropped: pytest would keep them all."""
+    log = logging.getLogger("asyncio")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    yield
+    log.setLevel(level)
+
+
 @pytest.mark.timeout(1200)
+@pytest.mark.usefixtures("quiet_log")
 async def test_nobody_holds_a_text_that_was_not_said(gateway: Gateways, rng: random.Random, sized: Sized) -> None:
     """After 50,000 streams every text was right, every end agreed, and no task, slot, key, stream or memory is left."""
     streams = sized(full=50_000, gate=1_500)

@@ -97,16 +97,16 @@ def test_messages_survive_the_way_out_and_in_again() -> None:
     found.raise_if_any()
 
 
+def explained(*candidates: ExplainedCandidate) -> list[pb.RouteExplanation.Candidate]:
+    return list(pb.RouteExplanation.FromString(encode_explanation(Explanation(ROUTE, candidates))).candidates)
+
+
 def test_an_explanation_shows_every_candidate() -> None:
-    """Those that may serve with their order, the others with what removed them; nothing is predicted yet."""
-    explanation = Explanation(
-        ROUTE,
-        (
-            ExplainedCandidate(TargetId("a", "m"), 0, 1, eligible=True, removed_because=(), region="eu"),
-            ExplainedCandidate(TargetId("b", "m"), 1, 0, eligible=False, removed_because=("capability:vision",)),
-        ),
+    """Those that may serve with their order, the others with what removed them; what is not known stays unset."""
+    first, second = explained(
+        ExplainedCandidate(TargetId("a", "m"), 0, 1, eligible=True, removed_because=(), region="eu"),
+        ExplainedCandidate(TargetId("b", "m"), 1, 0, eligible=False, removed_because=("capability:vision",)),
     )
-    first, second = pb.RouteExplanation.FromString(encode_explanation(explanation)).candidates
     assert (first.target.provider, first.target.region, first.tier, first.order, first.eligible) == (
         "a",
         "eu",
@@ -115,8 +115,35 @@ def test_an_explanation_shows_every_candidate() -> None:
         True,
     )
     assert (second.order, second.eligible, list(second.removed_because)) == (0, False, ["capability:vision"])
-    assert not first.HasField("predicted_first_token")
-    assert not first.HasField("predicted_cost_nanousd")
+    unknown = ("predicted_first_token", "predicted_cost_nanousd", "score", "in_flight")
+    assert [name for name in unknown if first.HasField(name)] == []
+
+
+def test_an_explanation_tells_what_is_known_of_a_candidate() -> None:
+    """Figures, scores and states; a cost, a score and a load of zero are told; a long reason is cut."""
+    busy, idle = explained(
+        ExplainedCandidate(
+            TargetId("a", "m"), 0, 1, eligible=True, removed_because=(), predicted_first_token_s=0.25,
+            predicted_cost_nanousd=1_500, variant="b", weight=2.5, ordered_by="least_loaded", score=0.125, late=True,
+            in_flight=3, circuit="half_open", keys="all keys cool",
+        ),
+        ExplainedCandidate(
+            TargetId("b", "m"), 1, 2, eligible=True, removed_because=("é" * 1000,), predicted_first_token_s=0.0,
+            predicted_cost_nanousd=0, weight=0.0, score=0.0, in_flight=0,
+        ),
+    )  # fmt: skip
+    assert busy.predicted_first_token.ToMilliseconds() == 250
+    assert (busy.predicted_cost_nanousd, busy.variant, busy.weight, busy.ordered_by) == (1_500, "b", 2.5, "least_loaded")
+    assert (busy.score, busy.late, busy.in_flight, busy.circuit, busy.keys) == (
+        0.125,
+        True,
+        3,
+        "half_open",
+        "all keys cool",
+    )
+    assert all(idle.HasField(name) for name in ("predicted_first_token", "predicted_cost_nanousd", "score", "in_flight"))
+    assert (idle.predicted_cost_nanousd, idle.score, idle.in_flight, idle.weight, idle.late) == (0, 0.0, 0, 0.0, False)
+    assert 0 < len(idle.removed_because[0].encode()) <= 500
 
 
 def test_a_model_list_leaves_unknown_figures_unset() -> None:

@@ -28,9 +28,10 @@ def explained(
     order = 0
     for insight in found.insights:
         because = _because(insight) or held.get((insight.target, insight.tier), ())
-        if not because or insight.rejected:
+        stays = not because or insight.rejected
+        if stays:
             order += 1
-        candidates.append(_candidate(insight, because, order if not because or insight.rejected else 0))
+        candidates.append(_candidate(insight, because, order if stays else 0, _region(alias, insight)))
     candidates.sort(key=lambda candidate: (candidate.order == 0, candidate.order))
     return Explanation(RouteInfo(request.model, alias.name, snapshot.version, "", None, ()), tuple(candidates))
 
@@ -53,7 +54,7 @@ def _held(kept: tuple[Candidate, ...]) -> dict[tuple[TargetId, int], tuple[str, 
     }
 
 
-def _candidate(insight: Insight, because: tuple[str, ...], order: int) -> ExplainedCandidate:
+def _candidate(insight: Insight, because: tuple[str, ...], order: int, region: str) -> ExplainedCandidate:
     return ExplainedCandidate(
         insight.target,
         insight.tier,
@@ -70,4 +71,13 @@ def _candidate(insight: Insight, because: tuple[str, ...], order: int) -> Explai
         in_flight=insight.in_flight,
         circuit=insight.circuit or "",
         keys="" if insight.keys is None else insight.keys.message,
+        region=region,
     )
+
+
+def _region(alias: Alias, insight: Insight) -> str:
+    """Return where a target is served, if that is known: one region, or all that it may be."""
+    for member in alias.tiers[insight.tier].members:
+        if member.target == insight.target and member.facts.regions:
+            return ", ".join(sorted(member.facts.regions))
+    return ""

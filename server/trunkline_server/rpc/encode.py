@@ -8,6 +8,8 @@ from trunkline_server.rpc.bounded_text import MAX_NATIVE_REASON_BYTES, cut_utf8
 from trunkline_server.rpc.encode_frames import encode_frame
 from trunkline_server.rpc.encode_message import FINISH_REASON_PB, fill_message, logprob_pb
 from trunkline_server.rpc.encode_route import (
+    MAX_MESSAGE_BYTES,
+    duration_pb,
     fill_attempt,
     fill_route,
     fill_timestamp,
@@ -57,12 +59,23 @@ def encode_models(models: ModelList) -> bytes:
 
 def _candidate_pb(candidate: ExplainedCandidate) -> pb.RouteExplanation.Candidate:
     """Return one candidate of a plan."""
+    first_token_s = candidate.predicted_first_token_s
     return pb.RouteExplanation.Candidate(
         target=target_pb(candidate.target, region=candidate.region),
         tier=candidate.tier,
         order=candidate.order,
         eligible=candidate.eligible,
-        removed_because=candidate.removed_because,
+        removed_because=[cut_utf8(because, MAX_MESSAGE_BYTES) for because in candidate.removed_because],
+        predicted_first_token=None if first_token_s is None else duration_pb(first_token_s),
+        predicted_cost_nanousd=candidate.predicted_cost_nanousd,
+        variant=candidate.variant,
+        weight=candidate.weight,
+        ordered_by=candidate.ordered_by,
+        score=candidate.score,
+        late=candidate.late,
+        in_flight=candidate.in_flight,
+        circuit=candidate.circuit,
+        keys=cut_utf8(candidate.keys, MAX_MESSAGE_BYTES),
     )
 
 

@@ -26,7 +26,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from trunkline.v1 import route_pb2 as trunkline_dot_v1_dot_route__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atrunkline/v1/explain.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18trunkline/v1/route.proto\"\xee\x02\n\x10RouteExplanation\x12&\n\x05route\x18\x01 \x01(\x0b\x32\x17.trunkline.v1.RouteInfo\x12<\n\ncandidates\x18\x02 \x03(\x0b\x32(.trunkline.v1.RouteExplanation.Candidate\x1a\xf3\x01\n\tCandidate\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\x0c\n\x04tier\x18\x02 \x01(\r\x12\r\n\x05order\x18\x03 \x01(\r\x12\x10\n\x08\x65ligible\x18\x04 \x01(\x08\x12\x17\n\x0fremoved_because\x18\x05 \x03(\t\x12\x38\n\x15predicted_first_token\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x16predicted_cost_nanousd\x18\x07 \x01(\x03H\x00\x88\x01\x01\x42\x19\n\x17_predicted_cost_nanousdBDZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atrunkline/v1/explain.proto\x12\x0ctrunkline.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x18trunkline/v1/route.proto\"\x94\x04\n\x10RouteExplanation\x12&\n\x05route\x18\x01 \x01(\x0b\x32\x17.trunkline.v1.RouteInfo\x12<\n\ncandidates\x18\x02 \x03(\x0b\x32(.trunkline.v1.RouteExplanation.Candidate\x1a\x99\x03\n\tCandidate\x12$\n\x06target\x18\x01 \x01(\x0b\x32\x14.trunkline.v1.Target\x12\x0c\n\x04tier\x18\x02 \x01(\r\x12\r\n\x05order\x18\x03 \x01(\r\x12\x10\n\x08\x65ligible\x18\x04 \x01(\x08\x12\x17\n\x0fremoved_because\x18\x05 \x03(\t\x12\x38\n\x15predicted_first_token\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12#\n\x16predicted_cost_nanousd\x18\x07 \x01(\x03H\x00\x88\x01\x01\x12\x0f\n\x07variant\x18\x08 \x01(\t\x12\x0e\n\x06weight\x18\t \x01(\x01\x12\x12\n\nordered_by\x18\n \x01(\t\x12\x12\n\x05score\x18\x0b \x01(\x01H\x01\x88\x01\x01\x12\x0c\n\x04late\x18\x0c \x01(\x08\x12\x16\n\tin_flight\x18\r \x01(\rH\x02\x88\x01\x01\x12\x0f\n\x07\x63ircuit\x18\x0e \x01(\t\x12\x0c\n\x04keys\x18\x0f \x01(\tB\x19\n\x17_predicted_cost_nanousdB\x08\n\x06_scoreB\x0c\n\n_in_flightBDZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'ZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1'
   _globals['_ROUTEEXPLANATION']._serialized_start=103
-  _globals['_ROUTEEXPLANATION']._serialized_end=469
+  _globals['_ROUTEEXPLANATION']._serialized_end=635
   _globals['_ROUTEEXPLANATION_CANDIDATE']._serialized_start=226
-  _globals['_ROUTEEXPLANATION_CANDIDATE']._serialized_end=469
+  _globals['_ROUTEEXPLANATION_CANDIDATE']._serialized_end=635
 # @@protoc_insertion_point(module_scope)

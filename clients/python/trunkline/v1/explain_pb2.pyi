@@ -39,6 +39,14 @@ class RouteExplanation(_message.Message):
         REMOVED_BECAUSE_FIELD_NUMBER: _builtins.int
         PREDICTED_FIRST_TOKEN_FIELD_NUMBER: _builtins.int
         PREDICTED_COST_NANOUSD_FIELD_NUMBER: _builtins.int
+        VARIANT_FIELD_NUMBER: _builtins.int
+        WEIGHT_FIELD_NUMBER: _builtins.int
+        ORDERED_BY_FIELD_NUMBER: _builtins.int
+        SCORE_FIELD_NUMBER: _builtins.int
+        LATE_FIELD_NUMBER: _builtins.int
+        IN_FLIGHT_FIELD_NUMBER: _builtins.int
+        CIRCUIT_FIELD_NUMBER: _builtins.int
+        KEYS_FIELD_NUMBER: _builtins.int
         tier: _builtins.int
         """Its tier in the alias; 0 is the primary one."""
         order: _builtins.int
@@ -47,6 +55,29 @@ class RouteExplanation(_message.Message):
         """Whether it may serve the request."""
         predicted_cost_nanousd: _builtins.int
         """What the request would cost there, in nano-USD (1e-9 USD). Unset: its prices are not known."""
+        variant: _builtins.str
+        """Its variant label. Empty: it has none."""
+        weight: _builtins.float
+        """Its weight in its tier."""
+        ordered_by: _builtins.str
+        """What orders its tier for this request: `weighted`, `least_loaded`, `lowest_cost`, `lowest_latency`, or `sticky` if
+        the request's sticky key does.
+        """
+        score: _builtins.float
+        """The number that decides its place in its tier. `weighted`: its credit with the next turn, and `sticky`: its
+        rendezvous score, both highest first; `least_loaded`: seconds of work per weight, `lowest_cost`: nano-USD,
+        `lowest_latency`: seconds, all lowest first. Unset: not known.
+        """
+        late: _builtins.bool
+        """Whether it comes behind all that are not late, since it usually takes longer to its first content than the request
+        or its alias allow.
+        """
+        in_flight: _builtins.int
+        """Calls in flight there now. Unset: not counted."""
+        circuit: _builtins.str
+        """The state of its circuit, such as `closed` or `open`. Empty: it has none."""
+        keys: _builtins.str
+        """Why none of its keys could serve the request now, also where one could after a wait. Empty: one could."""
         @_builtins.property
         def target(self) -> _route_pb2.Target:
             """The target."""
@@ -69,14 +100,31 @@ class RouteExplanation(_message.Message):
             removed_because: _abc.Iterable[_builtins.str] | None = ...,
             predicted_first_token: _duration_pb2.Duration | None = ...,
             predicted_cost_nanousd: _builtins.int | None = ...,
+            variant: _builtins.str = ...,
+            weight: _builtins.float = ...,
+            ordered_by: _builtins.str = ...,
+            score: _builtins.float | None = ...,
+            late: _builtins.bool = ...,
+            in_flight: _builtins.int | None = ...,
+            circuit: _builtins.str = ...,
+            keys: _builtins.str = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["_predicted_cost_nanousd", b"_predicted_cost_nanousd", "predicted_cost_nanousd", b"predicted_cost_nanousd", "predicted_first_token", b"predicted_first_token", "target", b"target"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight", "_predicted_cost_nanousd", b"_predicted_cost_nanousd", "_score", b"_score", "in_flight", b"in_flight", "predicted_cost_nanousd", b"predicted_cost_nanousd", "predicted_first_token", b"predicted_first_token", "score", b"score", "target", b"target"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["_predicted_cost_nanousd", b"_predicted_cost_nanousd", "eligible", b"eligible", "order", b"order", "predicted_cost_nanousd", b"predicted_cost_nanousd", "predicted_first_token", b"predicted_first_token", "removed_because", b"removed_because", "target", b"target", "tier", b"tier"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight", "_predicted_cost_nanousd", b"_predicted_cost_nanousd", "_score", b"_score", "circuit", b"circuit", "eligible", b"eligible", "in_flight", b"in_flight", "keys", b"keys", "late", b"late", "order", b"order", "ordered_by", b"ordered_by", "predicted_cost_nanousd", b"predicted_cost_nanousd", "predicted_first_token", b"predicted_first_token", "removed_because", b"removed_because", "score", b"score", "target", b"target", "tier", b"tier", "variant", b"variant", "weight", b"weight"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        _WhichOneofReturnType__in_flight: _TypeAlias = _typing.Literal["in_flight"]  # noqa: Y015
+        _WhichOneofArgType__in_flight: _TypeAlias = _typing.Literal["_in_flight", b"_in_flight"]  # noqa: Y015
         _WhichOneofReturnType__predicted_cost_nanousd: _TypeAlias = _typing.Literal["predicted_cost_nanousd"]  # noqa: Y015
         _WhichOneofArgType__predicted_cost_nanousd: _TypeAlias = _typing.Literal["_predicted_cost_nanousd", b"_predicted_cost_nanousd"]  # noqa: Y015
+        _WhichOneofReturnType__score: _TypeAlias = _typing.Literal["score"]  # noqa: Y015
+        _WhichOneofArgType__score: _TypeAlias = _typing.Literal["_score", b"_score"]  # noqa: Y015
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__in_flight) -> _WhichOneofReturnType__in_flight | None: ...
+        @_typing.overload
         def WhichOneof(self, oneof_group: _WhichOneofArgType__predicted_cost_nanousd) -> _WhichOneofReturnType__predicted_cost_nanousd | None: ...
+        @_typing.overload
+        def WhichOneof(self, oneof_group: _WhichOneofArgType__score) -> _WhichOneofReturnType__score | None: ...
 
     ROUTE_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
