@@ -5,45 +5,24 @@ A time to stay away says when such a call could be served with the queue as it s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from trunkline_server.routing.clock import Clock
 from trunkline_server.routing.failures import FailureClass
 from trunkline_server.routing.key_pool import KeyPool
 from trunkline_server.routing.throttle import Throttle
-from trunkline_server.routing.ticket import Ask, Kind, Ticket
-from trunkline_server.routing.types import Criticality, Reason, Refusal
+from trunkline_server.routing.ticket import Ask, Ticket
+from trunkline_server.routing.types import Reason, Refusal
 from trunkline_server.routing.waiting import Line
 
 STAY_AWAY_MIN_S = 0.05
 STAY_AWAY_MAX_S = 300.0
-KEEP_S = 0.01
-"""So long an answer of the keys about a queue is kept: it looks at every key, and in an overload it is asked for at
-each arrival."""
-KEEP_DOWN_TO = 0.8
-"""It is used for queues down to this part of the one that it was given for: rather too late than too early."""
-MAX_KEPT = 64
-
-
-@dataclass(frozen=True, slots=True)
-class _Kept:
-    """What the keys said at `at`: when they could serve so many `calls` of so many `tokens`."""
-
-    at: float
-    calls: int
-    tokens: int
-    key_at: float | None
-
-    def fits(self, calls: int, tokens: int, now: float) -> bool:
-        """Whether it holds for another queue, rather too late than too early."""
-        fresh = now - self.at <= KEEP_S and tokens <= self.tokens
-        return fresh and KEEP_DOWN_TO * self.calls <= calls <= self.calls
 
 
 class Door:
     """What one gate refuses, at its door and later."""
 
-    __slots__ = ("_clock", "_kept", "_line", "_pool", "_throttle", "provider")
+    __slots__ = ("_clock", "_line", "_pool", "_throttle", "provider")
 
     def __init__(self, provider: str, pool: KeyPool, line: Line, throttle: Throttle, clock: Clock) -> None:
         self.provider = provider
@@ -51,7 +30,6 @@ class Door:
         self._line = line
         self._throttle = throttle
         self._clock = clock
-        self._kept: dict[tuple[Kind, Criticality], _Kept] = {}
 
     # -- at the door
 
@@ -160,18 +138,8 @@ class Door:
         others, tokens = self._line.demand(ask.model)
         if not others:
             return key_at
-        return self._room_at(ask, min(self._line.place_of_arrival(ask), others + 1), tokens // others, now)
-
-    def _room_at(self, ask: Ask, calls: int, mean_tokens: int, now: float) -> float | None:
-        tokens = max(ask.tokens, mean_tokens)
-        name = (ask.kind, ask.criticality)
-        kept = self._kept.get(name)
-        if kept is None or not kept.fits(calls, tokens, now):
-            if len(self._kept) >= MAX_KEPT:
-                self._kept.clear()
-            key_at = self._pool.room_at(ask.model, calls, ask.exclude_keys, tokens)
-            kept = self._kept[name] = _Kept(now, calls, tokens, key_at)
-        return None if kept.key_at is None else kept.key_at + now - kept.at
+        calls = min(self._line.place_of_arrival(ask), others + 1)
+        return self._pool.room_at(ask.model, calls, ask.exclude_keys, max(ask.tokens, tokens // others))
 
     def _expected_wait_s(self, ask: Ask, now: float) -> float:
         return self._throttle.expected_wait_s(self._line.place_of_arrival(ask), now)
