@@ -113,7 +113,7 @@ def test_a_closed_gate_refuses_whatever_the_deadline() -> None:
     st.integers(0, 400),
 )
 def test_a_time_to_stay_away_is_never_too_early(keys: int, asks: list[int], per_minute: float, tokens: int) -> None:
-    """Before it no key could serve the refused call, were it behind those that wait; nor is it a turn too late."""
+    """Before it no key could serve the refused call, were it behind those that wait; nor is it far too late."""
     house = House(60, 50, 600.0, keys, requests_per_minute=per_minute)
     while house.gate.try_take("m") is not None:
         pass

@@ -12,11 +12,12 @@ from types import FrameType
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trunkline_server.routing.clock import ManualClock
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.key_limited_lane import CATCH_UP_TURNS
 from trunkline_server.routing.key_pool import KeyPool, KeySpec
 
 
@@ -87,6 +88,38 @@ def test_a_weight_above_zero_never_starves(weights: list[float], seed: int) -> N
     pool, _ = make(*weights, seed=seed)
     bound = math.ceil(sum(weight / min(weights) + 1 for weight in weights))
     assert set(serve(pool, min(bound, 20_000))) == {f"k{number}" for number in range(len(weights))} or bound > 20_000
+
+
+@given(
+    st.lists(st.tuples(st.floats(0.05, 20), st.sampled_from([30, 60, 600, None])), min_size=2, max_size=8),
+    st.sampled_from([0.1, 0.5, 1.0, 2.0]),
+    st.sampled_from([0, 400, 900]),
+    st.integers(0, 2**32),
+)
+@settings(deadline=None)
+def test_no_limited_key_starves_either(
+    keys: list[tuple[float, int | None]], load: float, tokens: int, seed: int
+) -> None:
+    """Whatever limits the others have, and however much is offered, each key gets its next call within its share."""
+    specs = [
+        KeySpec(f"k{number}", weight, requests_per_minute=limit, tokens_per_minute=60_000)
+        for number, (weight, limit) in enumerate(keys)
+    ]
+    clock = ManualClock()
+    pool = KeyPool("openai", specs, clock=clock, rng=Random(seed))
+    weights = [weight for weight, _ in keys]
+    bound = math.ceil(sum(weight / min(weights) + 1 + CATCH_UP_TURNS for weight in weights))
+    waited = dict.fromkeys((spec.id for spec in specs), 0)
+    for _ in range(min(3 * bound, 1500)):
+        clock.advance(1 / load / len(keys))
+        able = {key.id for key in pool._keys.values() if key.free_at("m", clock(), tokens) <= clock()}
+        key_id = pool.take("m", tokens=tokens)
+        assert (key_id is None) == (not able)
+        if key_id is None:
+            continue
+        pool.give_back(key_id, "m")
+        waited = {key: 0 if key == key_id else waited[key] + (key in able) for key in waited}
+        assert max(waited.values()) <= bound
 
 
 def test_a_key_that_returns_does_not_catch_up() -> None:

@@ -252,13 +252,14 @@ class Gate:
         at = min(kindred.first_bound().bound_at for kindred in self._line.kinds.values())
         if self._in_flight >= self._throttle.limit:
             return at
-        key_at = now = self._clock()
-        earliests = [self._pool.earliest(*kind, kindred.asked) for kind, kindred in self._line.kinds.items()]
-        if None not in earliests:
-            key_at = min(earliest for earliest in earliests if earliest is not None)
-        if self._throttle.pacer is not None:
-            key_at = max(key_at, now, self._throttle.pacer.free_at())
-        return min(at, key_at)
+        now, pacer = self._clock(), self._throttle.pacer
+        if pacer is not None and pacer.free_at() > now:
+            # Only then do the waiters show whose keys can serve, and who waits in vain.
+            return min(at, pacer.free_at())
+        for kind, kindred in self._line.kinds.items():
+            earliest = self._pool.earliest(*kind, kindred.asked)
+            at = min(at, now if earliest is None else earliest)
+        return at
 
     def _grant_in_order(self) -> None:
         blocked: set[Kind] = set()

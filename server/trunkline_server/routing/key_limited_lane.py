@@ -121,8 +121,7 @@ class _Turns:
         """Clock time and leaf; an entry counts if `_due` says the same."""
         self._parked: set[int] = set()
         self._capped: set[int] = set()
-        for leaf in range(len(keys)):
-            self._file(leaf, -math.inf)
+        self._tree.plant([self._entry(leaf, -math.inf) for leaf in range(len(keys))])
 
     def take(self, exclude: frozenset[str], now: float, tokens: int) -> KeyState | None:
         leaf = self.find(exclude, now, tokens)
@@ -248,6 +247,9 @@ class _Turns:
 
     def _file(self, leaf: int, now: float) -> None:
         """Put a key where it belongs: among those who take turns, asleep, or out until an event."""
+        self._tree.put(leaf, *self._entry(leaf, now))
+
+    def _entry(self, leaf: int, now: float) -> tuple[float, float, float]:
         key = self._keys[leaf]
         was_due, self._due[leaf] = self._due[leaf], None
         self._parked.discard(leaf)
@@ -255,8 +257,7 @@ class _Turns:
         if key.barred or key.full:
             (self._parked if key.barred else self._capped).add(leaf)
             key.at_cap = key.at_cap or key.full
-            self._tree.put(leaf, math.inf, math.inf, math.inf)
-            return
+            return math.inf, math.inf, math.inf
         at, full_at, burst_s = key.times(self._model)
         first_at = max(at, full_at - burst_s)
         if first_at > now:
@@ -266,4 +267,4 @@ class _Turns:
             turn = math.inf
         else:
             turn = self._own[leaf] = self._turn(leaf)
-        self._tree.put(leaf, turn, first_at, max(at, full_at))
+        return turn, first_at, max(at, full_at)

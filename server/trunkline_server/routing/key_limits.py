@@ -51,7 +51,7 @@ class KeyLimits:
             book = self._books[model] = _Buckets(self.requests, self.tokens)
             for mine, theirs in ((book.requests, past.requests), (book.tokens, past.tokens)):
                 if mine is not None and theirs is not None:
-                    mine.full_at = theirs.full_at
+                    mine.take_over(theirs)
 
     def never_fits(self, tokens: int) -> bool:
         """Whether one request of so many tokens is above the whole minute."""

@@ -52,6 +52,10 @@ class Bucket:
         self._since = -math.inf
         """When it was last full, or told by the provider: what was reserved before is paid, so no refund is due."""
 
+    def take_over(self, older: Bucket) -> None:
+        """Go on with the debt, in seconds, of a bucket of another rate."""
+        self.full_at, self._since = older.full_at, older._since
+
     def ready_at(self, units: float) -> float:
         """Return the clock time from which so much may be taken."""
         return self.full_at - max(0.0, self._rate.burst_s - units * self._rate.unit_s)

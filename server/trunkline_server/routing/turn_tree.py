@@ -38,6 +38,13 @@ class TurnTree:
             self._unit_s[node] = min(self._unit_s[left], self._unit_s[right])
             self._most[node] = max(self._most[left], self._most[right])
 
+    def plant(self, entries: Sequence[tuple[float, float, float]]) -> None:
+        """Set all leaves at once, as `put` does each."""
+        for kind, place in ((self.turns, 0), (self._at, 1), (self._full_at, 2)):
+            kind[self.first_leaf : self.first_leaf + len(entries)] = [entry[place] for entry in entries]
+            for node in range(self.first_leaf - 1, 0, -1):
+                kind[node] = min(kind[2 * node], kind[2 * node + 1])
+
     def put(self, leaf: int, turn: float, at: float, full_at: float) -> None:
         """Set a leaf: its virtual time, when it has room for no tokens at all, and for any number of them."""
         node = self.first_leaf + leaf
