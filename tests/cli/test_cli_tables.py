@@ -63,8 +63,43 @@ def test_prices_and_predictions_are_in_their_units(capsys: pytest.CaptureFixture
     models._show(listed)
     assert capsys.readouterr().out.splitlines()[1].split() == ["m", "model", "128000", "?", "0.15", "?"]
     explanation = RouteExplanation()
-    candidate = explanation.candidates.add(order=1, eligible=True, predicted_cost_nanousd=1_500)
+    candidate = explanation.candidates.add(order=1, eligible=True, predicted_cost_nanousd=1_500, weight=2)
     candidate.target.provider, candidate.target.model = "acme", "one"
     candidate.predicted_first_token.FromMilliseconds(250)
+    candidate.ordered_by = "weighted"
     explain._show(explanation)
-    assert capsys.readouterr().out.splitlines()[-1].split() == ["1", "0", "acme/one", "0.250", "s", "$0.0000015"]
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.split() == ["1", "0", "acme/one", "2", "weighted", "?", "0.250", "s", "$0.0000015"]
+
+
+@pytest.mark.parametrize(
+    ("ordered_by", "score", "shown"),
+    [
+        ("weighted", 0.5, "0.5"),
+        ("sticky", 1.23456, "1.235"),
+        ("least_loaded", 0.25, "0.25 s"),
+        ("lowest_latency", 2.0, "2 s"),
+        ("lowest_cost", 600_000.0, "$0.0006"),
+    ],
+)
+def test_scores_are_in_the_unit_of_their_strategy(
+    capsys: pytest.CaptureFixture[str], ordered_by: str, score: float, shown: str
+) -> None:
+    """Seconds of load and of latency, US dollars of cost, bare numbers of turns and sticky keys."""
+    explanation = RouteExplanation()
+    explanation.candidates.add(order=1, eligible=True, ordered_by=ordered_by, score=score)
+    explain._show(explanation)
+    assert f"{ordered_by}  {shown}".split() == capsys.readouterr().out.splitlines()[-1].split()[4:-2]
+
+
+def test_what_stands_against_a_target_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """What removed it, that it is late, and what its keys say if that is not what removed it."""
+    explanation = RouteExplanation()
+    explanation.candidates.add(order=1, eligible=True, late=True, keys="all cool", circuit="RAMPING", in_flight=3)
+    explanation.candidates.add(removed_because=["keys: all rejected"], keys="all rejected")
+    explain._show(explanation)
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= 100
+    told = " ".join(out.split())
+    assert "3 ramping late: its first content usually comes after the limit; keys, for now: all cool" in told
+    assert told.count("all rejected") == 1

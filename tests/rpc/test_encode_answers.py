@@ -125,7 +125,7 @@ def test_an_explanation_tells_what_is_known_of_a_candidate() -> None:
         ExplainedCandidate(
             TargetId("a", "m"), 0, 1, eligible=True, removed_because=(), predicted_first_token_s=0.25,
             predicted_cost_nanousd=1_500, variant="b", weight=2.5, ordered_by="least_loaded", score=0.125, late=True,
-            in_flight=3, circuit="half_open", keys="all keys cool",
+            in_flight=3, circuit="HALF_OPEN", keys="all keys cool",
         ),
         ExplainedCandidate(
             TargetId("b", "m"), 1, 2, eligible=True, removed_because=("é" * 1000,), predicted_first_token_s=0.0,
@@ -133,17 +133,17 @@ def test_an_explanation_tells_what_is_known_of_a_candidate() -> None:
         ),
     )  # fmt: skip
     assert busy.predicted_first_token.ToMilliseconds() == 250
-    assert (busy.predicted_cost_nanousd, busy.variant, busy.weight, busy.ordered_by) == (1_500, "b", 2.5, "least_loaded")
-    assert (busy.score, busy.late, busy.in_flight, busy.circuit, busy.keys) == (
-        0.125,
-        True,
-        3,
-        "half_open",
-        "all keys cool",
-    )
-    assert all(idle.HasField(name) for name in ("predicted_first_token", "predicted_cost_nanousd", "score", "in_flight"))
+    assert (busy.predicted_cost_nanousd, busy.variant, busy.weight) == (1_500, "b", 2.5)
+    assert (busy.ordered_by, busy.score, busy.late, busy.in_flight) == ("least_loaded", 0.125, True, 3)
+    assert (busy.circuit, busy.keys) == ("HALF_OPEN", "all keys cool")
+    known = ("predicted_first_token", "predicted_cost_nanousd", "score", "in_flight")
+    assert all(idle.HasField(name) for name in known)
     assert (idle.predicted_cost_nanousd, idle.score, idle.in_flight, idle.weight, idle.late) == (0, 0.0, 0, 0.0, False)
     assert 0 < len(idle.removed_because[0].encode()) <= 500
+    (standby,) = explained(
+        ExplainedCandidate(TargetId("c", "m"), 0, 3, eligible=True, removed_because=(), score=math.inf)
+    )
+    assert not standby.HasField("score")
 
 
 def test_a_model_list_leaves_unknown_figures_unset() -> None:

@@ -25,7 +25,8 @@ def explain(
 ) -> int:
     """Show how a request would be routed; nothing is sent upstream.
 
-    Every target with its order, or what removed it.
+    Every target with its order, what is predicted for it, and what stands
+    against it or removed it.
     """
     deadline_s = checked_timeout(timeout_s)
     request = make_request(prompt, asked)
@@ -46,21 +47,54 @@ def explain(
 
 
 def _show(explanation: RouteExplanation) -> None:
-    from trunkline_server.cli.tables import make_table, show
-    from trunkline_server.cli.wording import seconds, target_name, usd
-
     route = explanation.route
     what = f"alias {route.alias}" if route.alias else f"model {route.requested}"
     print(f"{what}, routes version {route.route_version}")
-    figures = frozenset({"order", "tier", "first token", "cost"})
-    table = make_table("order", "tier", "target", "first token", "cost", "removed because", right=figures)
+    _show_states(explanation)
+    print()
+    _show_order(explanation)
+
+
+def _show_states(explanation: RouteExplanation) -> None:
+    """Print what stands for and against each target now."""
+    from trunkline_server.cli.tables import make_table, show
+    from trunkline_server.cli.wording import standing_text, target_name
+
+    columns = ("order", "target", "region", "in flight", "circuit", "what stands against it")
+    table = make_table(*columns, right=frozenset({"order", "in flight"}))
     for candidate in explanation.candidates:
         table.add_row(
-            str(candidate.order) if candidate.eligible else "-",
-            str(candidate.tier),
+            _order(candidate),
             target_name(candidate.target),
-            seconds(candidate.predicted_first_token) if candidate.HasField("predicted_first_token") else "?",
-            usd(candidate.predicted_cost_nanousd) if candidate.HasField("predicted_cost_nanousd") else "?",
-            ", ".join(candidate.removed_because),
+            candidate.target.region or "?",
+            str(candidate.in_flight) if candidate.HasField("in_flight") else "?",
+            candidate.circuit.lower() or "none",
+            standing_text(candidate),
         )
     show(table)
+
+
+def _show_order(explanation: RouteExplanation) -> None:
+    """Print what each target's place comes from, and what is predicted for it."""
+    from trunkline_server.cli.tables import make_table, show
+    from trunkline_server.cli.wording import score_text, seconds, target_name, usd
+
+    columns = ("order", "tier", "target", "variant", "weight", "ordered by", "score", "first token", "cost")
+    table = make_table(*columns, right=frozenset(columns) - {"target", "variant", "ordered by"})
+    for candidate in explanation.candidates:
+        table.add_row(
+            _order(candidate),
+            str(candidate.tier),
+            target_name(candidate.target),
+            candidate.variant,
+            f"{candidate.weight:g}",
+            candidate.ordered_by,
+            score_text(candidate),
+            seconds(candidate.predicted_first_token) if candidate.HasField("predicted_first_token") else "?",
+            usd(candidate.predicted_cost_nanousd) if candidate.HasField("predicted_cost_nanousd") else "?",
+        )
+    show(table)
+
+
+def _order(candidate: RouteExplanation.Candidate) -> str:
+    return str(candidate.order) if candidate.order else "-"

@@ -9,7 +9,7 @@ from trunkline.v1 import AttemptFailed, AttemptSummary, Continuation, FailureCla
 if TYPE_CHECKING:
     from google.protobuf.duration_pb2 import Duration
 
-    from trunkline.v1 import AttemptStarted, Error, Reset, Target, Usage
+    from trunkline.v1 import AttemptStarted, Error, Reset, RouteExplanation, Target, Usage
 
 _NANO = 1_000_000_000
 _FIRST_ERROR_STATUS = 400
@@ -28,6 +28,26 @@ def target_name(target: Target) -> str:
 def usd(nanousd: int) -> str:
     """Return an amount in US dollars with as many digits as it needs."""
     return f"${nanousd / _NANO:.9f}".rstrip("0").rstrip(".")
+
+
+def score_text(candidate: RouteExplanation.Candidate) -> str:
+    """Return the score of a candidate in the unit of what orders its tier: `$0.0006`, `1.25 s`, `0.9`."""
+    if not candidate.HasField("score"):
+        return "?"
+    if candidate.ordered_by == "lowest_cost":
+        return usd(round(candidate.score))
+    unit = " s" if candidate.ordered_by in {"least_loaded", "lowest_latency"} else ""
+    return f"{candidate.score:.4g}{unit}"
+
+
+def standing_text(candidate: RouteExplanation.Candidate) -> str:
+    """Return what stands against a candidate: what removed it, that it is late, that its keys cannot serve now."""
+    told = list(candidate.removed_because)
+    if candidate.late:
+        told.append("late: its first content usually comes after the limit")
+    if candidate.keys and f"keys: {candidate.keys}" not in told:
+        told.append(f"keys, for now: {candidate.keys}")
+    return "; ".join(told)
 
 
 def usage_text(usage: Usage) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from trunkline import v1 as pb
 from trunkline_server.engine.frames import CompletedCall, ExplainedCandidate, Explanation, ModelInfo, ModelList
 from trunkline_server.rpc.bounded_text import MAX_NATIVE_REASON_BYTES, cut_utf8
@@ -59,7 +61,7 @@ def encode_models(models: ModelList) -> bytes:
 
 def _candidate_pb(candidate: ExplainedCandidate) -> pb.RouteExplanation.Candidate:
     """Return one candidate of a plan."""
-    first_token_s = candidate.predicted_first_token_s
+    first_token_s, score = candidate.predicted_first_token_s, candidate.score
     return pb.RouteExplanation.Candidate(
         target=target_pb(candidate.target, region=candidate.region),
         tier=candidate.tier,
@@ -71,7 +73,7 @@ def _candidate_pb(candidate: ExplainedCandidate) -> pb.RouteExplanation.Candidat
         variant=candidate.variant,
         weight=candidate.weight,
         ordered_by=candidate.ordered_by,
-        score=candidate.score,
+        score=score if score is not None and math.isfinite(score) else None,
         late=candidate.late,
         in_flight=candidate.in_flight,
         circuit=candidate.circuit,

@@ -66,7 +66,7 @@ class RouteExplanation(_message.Message):
         score: _builtins.float
         """The number that decides its place in its tier. `weighted`: its credit with the next turn, and `sticky`: its
         rendezvous score, both highest first; `least_loaded`: seconds of work per weight, `lowest_cost`: nano-USD,
-        `lowest_latency`: seconds, all lowest first. Unset: not known.
+        `lowest_latency`: seconds, all lowest first. Unset: not known, or without bounds.
         """
         late: _builtins.bool
         """Whether it comes behind all that are not late, since it usually takes longer to its first content than the request
@@ -75,7 +75,7 @@ class RouteExplanation(_message.Message):
         in_flight: _builtins.int
         """Calls in flight there now. Unset: not counted."""
         circuit: _builtins.str
-        """The state of its circuit, such as `closed` or `open`. Empty: it has none."""
+        """The state of its circuit: `CLOSED`, `OPEN`, `HALF_OPEN` or `RAMPING`. Empty: it has none."""
         keys: _builtins.str
         """Why none of its keys could serve the request now, also where one could after a wait. Empty: one could."""
         @_builtins.property
