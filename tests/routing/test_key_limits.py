@@ -263,6 +263,16 @@ def test_a_key_at_its_cap_is_back_when_a_call_ends() -> None:
     assert pool.take("other") == "a"
 
 
+def test_calls_of_one_model_make_room_one_by_one() -> None:
+    """Each end of a call of a model lets the next one of it go, while others of it are still in flight."""
+    pool, _ = make(KeySpec("a", 1, max_in_flight=3))
+    assert [pool.take("m") for _ in range(4)] == ["a", "a", "a", None]
+    for _ in range(3):
+        pool.give_back("a", "m")
+        assert pool.take("m") == "a"
+        assert pool.take("m") is None
+
+
 def test_a_cap_and_a_cool_down_both_hold() -> None:
     """A key at its cap that cools besides is away until the end of its cool-down, and both must be over."""
     pool, clock = make(KeySpec("a", 1, max_in_flight=1))
