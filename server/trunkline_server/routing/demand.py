@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Demand:
     """What a request needs from whoever serves it. Nobody changes it; not frozen, since each request makes one."""
 
