@@ -101,3 +101,13 @@ def test_error_without_a_status_is_a_mistake_of_the_program() -> None:
     """An RpcError that no call raised is refused instead of being read as something."""
     with pytest.raises(TypeError, match="RpcError carries no status"):
         failure_of(grpc.RpcError())
+
+
+def test_details_of_another_status_are_left_out() -> None:
+    """At a local deadline grpc keeps its own code beside trailers that came: those speak of something else."""
+    status = status_pb2.Status(code=grpc.StatusCode.ABORTED.value[0], message="broken")
+    packed = AnyMessage()
+    packed.Pack(INFO)
+    status.details.append(packed)
+    failure = failure_of(failed(grpc.StatusCode.DEADLINE_EXCEEDED, "too late", raw=status.SerializeToString()))
+    assert (failure.code, failure.reason) == (grpc.StatusCode.DEADLINE_EXCEEDED, "")

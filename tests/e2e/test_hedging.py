@@ -124,6 +124,19 @@ async def untouched(running: Gateway, before: int) -> None:
 
 
 @pytest.mark.parametrize("streamed", [True, False], ids=["stream", "unary"])
+async def test_a_slow_primary_is_raced_by_an_idle_fallback(gateway: Gateways, *, streamed: bool) -> None:
+    """The share of hedges is of the slow provider's calls: a fallback that had none may be hedged to."""
+    async with gateway(FAST, routes=ROUTES) as running:
+        before = len(tasks())
+        await warm(running, streamed=streamed, model="tiered")
+        running.simulator.configure(slow())
+        made = await make(running, streamed=streamed, model="tiered")
+        assert made.told() == [("FIRST", "CANCELLED", "discarded"), ("HEDGE", "", "")]
+        assert made.attempts[1].target.provider == "two"
+        await untouched(running, before)
+
+
+@pytest.mark.parametrize("streamed", [True, False], ids=["stream", "unary"])
 async def test_a_slow_attempt_is_raced_by_one_elsewhere(gateway: Gateways, *, streamed: bool) -> None:
     """The faster one answers, the slow one is closed within 100 ms (asserted at five times that) and is told."""
     async with gateway(FAST, routes=ROUTES) as running:

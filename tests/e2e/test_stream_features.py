@@ -181,6 +181,20 @@ async def test_usage_is_estimated_until_the_provider_has_counted(gateway: Gatewa
         assert not (await stream(running, request())).all_of("usage")
 
 
+async def test_the_total_counts_broken_attempts_too(gateway: Gateways) -> None:
+    """What a broken attempt delivered is in the total, by estimate, where its provider never counted it."""
+    broken = {"chunks": 40, "cut_after_chunks": 20}
+    scenario = {"default": {"chunks": 40, "chunk_gap_s": 0.01}, "models": {"primary": broken}}
+    async with gateway(scenario, routes=ROUTES) as running:
+        reading = await stream(running, request(usage_every=0.05, on_break=ON_BREAK_RESTART))
+        (failed,) = reading.all_of("attempt_failed")
+        after = [frame.usage for frame in reading.frames if frame.HasField("usage") and frame.attempt == 2]
+        assert after
+        for usage in after:
+            spent = -(-failed.bytes_emitted // 4)
+            assert usage.total.output_tokens == usage.attempt.output_tokens + spent > usage.attempt.output_tokens
+
+
 # Timers.
 
 

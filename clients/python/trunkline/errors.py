@@ -73,12 +73,13 @@ class CallFailure:
 def failure_of(error: grpc.RpcError) -> CallFailure:
     """Return what a failed call says, whether it was made on a synchronous or an asynchronous channel.
 
-    `error` is the exception that the call raised. Details that cannot be read are left out: the code and the message
-    stand without them. Raises TypeError for an RpcError that carries no status.
+    `error` is the exception that the call raised. Details that cannot be read, or speak of another code (grpc keeps its
+    own at a local deadline, beside the trailers that came), are left out: code and message stand without them. Raises
+    TypeError for an RpcError that carries no status.
     """
     if not isinstance(error, grpc.Call | grpc.aio.AioRpcError):
         raise TypeError(f"{type(error).__name__} carries no status")
-    details = _details(error.trailing_metadata())
+    details = _details(error.trailing_metadata(), error.code())
     infos = _all(details, error_details_pb2.ErrorInfo)
     info = next((info for info in infos if info.domain == DOMAIN), error_details_pb2.ErrorInfo())
     retry = next(iter(_all(details, error_details_pb2.RetryInfo)), None)
@@ -108,14 +109,16 @@ def _pushback_ms(trailers: Iterable[tuple[str, str | bytes]] | None) -> int | No
         return None
 
 
-def _details(trailers: Iterable[tuple[str, str | bytes]] | None) -> list[AnyMessage]:
-    """Return the status details in the trailers; none if there are none or they are damaged."""
+def _details(trailers: Iterable[tuple[str, str | bytes]] | None, code: grpc.StatusCode) -> list[AnyMessage]:
+    """Return the status details in the trailers; none if there are none, or they are damaged or another status's."""
+    number: int = code.value[0]
     for key, value in trailers or ():
         if key == _DETAILS_KEY and isinstance(value, bytes):
             try:
-                return list(status_pb2.Status.FromString(value).details)
+                status = status_pb2.Status.FromString(value)
             except DecodeError:
                 return []
+            return list(status.details) if status.code == number else []
     return []
 
 

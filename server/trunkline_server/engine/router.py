@@ -6,6 +6,7 @@ import json
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
+from dataclasses import replace
 
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.estimate import Calibration, estimate_input_tokens
@@ -23,7 +24,9 @@ from trunkline_server.engine.frames import (
     ModelList,
 )
 from trunkline_server.engine.need import Need
+from trunkline_server.engine.outbox import ROOM_BYTES
 from trunkline_server.engine.pulse import MIN_S
+from trunkline_server.engine.ring import RING_BYTES
 from trunkline_server.engine.snapshot import Snapshot, Snapshots
 from trunkline_server.engine.stream_registry import StreamRegistry
 from trunkline_server.engine.streaming import StreamingCall
@@ -55,7 +58,9 @@ class RoutingEngine:
         plan, need = self._plan(snapshot, request, scope.caller, streams=False)
         warnings = _warnings(request, scope.caller, plan, None)
         call = UnaryCall(request, scope, plan, snapshot, need, clock=self._clock, rng=self._rng, warnings=warnings)
-        return await call.run()
+        done = await call.run()
+        # The attempt's books know what the answer cost, its provider does not.
+        return replace(done, answer=replace(done.answer, usage=call.answered.usage))
 
     def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
         """Return the answer's frames; planned at once, begun with the first frame that is asked for."""
@@ -77,6 +82,8 @@ class RoutingEngine:
             rng=self._rng,
             stream_id=stream_id,
             warnings=_warnings(request, scope.caller, plan, declined),
+            # What waits when a reader is lost must not drive out of the ring what that reader lacks.
+            room_bytes=RING_BYTES // 4 if detachable else ROOM_BYTES,
         )
         if detachable:
             return streams.open(stream_id, call, caller_id, snapshot.limits.detach_s, scope)

@@ -27,7 +27,7 @@ from trunkline_server.engine.frames import (
     UsageFrame,
 )
 from trunkline_server.engine.joint import Joint
-from trunkline_server.engine.outbox import Outbox
+from trunkline_server.engine.outbox import ROOM_BYTES, Outbox
 from trunkline_server.engine.provider import Timeouts
 from trunkline_server.engine.pulse import Pulse, raised
 from trunkline_server.engine.record import AttemptRecord, route_info, unused_options
@@ -50,17 +50,24 @@ _COMPLETE = frozenset({FinishReason.STOP, FinishReason.TOOL_CALLS})
 class StreamingCall(Call[Finished]):
     """A call whose answer is shown as it comes. It has one consumer: `frames`, or whoever calls `produce` and `take`.
 
-    `stream_id` names it; `warnings` are told in its `started` frame.
+    `stream_id` names it; `warnings` are told in its `started` frame; `room_bytes`: how much may wait for its consumer.
     """
 
     streams = True
 
-    def __init__(self, *args: Any, stream_id: str, warnings: tuple[Warning_, ...] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        stream_id: str,
+        warnings: tuple[Warning_, ...] = (),
+        room_bytes: int = ROOM_BYTES,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         routing = self.request.routing
         self.stream_id = stream_id
         self._warnings = warnings
-        self._outbox = Outbox()
+        self._outbox = Outbox(room_bytes)
         self._outbox.keep_text = self.machine.on_break is OnBreak.CONTINUE
         self._end: Finished | None = None
         self._begun = False
@@ -338,10 +345,18 @@ class StreamingCall(Call[Finished]):
         stream = self._streams_open.get(record.attempt)
         usage = record.usage if stream is None else stream.usage
         if usage is None or usage.output_tokens is None:
-            tokens = -(-self._outbox.attempt_bytes // _BYTES_PER_TOKEN)
-            usage = Usage(output_tokens=tokens, source=UsageSource.ESTIMATED)
-        others = [entry.usage for entry in self.records if entry is not record and entry.usage is not None]
+            usage = _estimated(self._outbox.attempt_bytes)
+        others = [
+            entry.usage or _estimated(entry.bytes_emitted)
+            for entry in self.records
+            if entry is not record and (entry.usage is not None or entry.bytes_emitted)
+        ]
         return UsageFrame(record.attempt, usage, _sum([usage, *others]))
+
+
+def _estimated(content_bytes: int) -> Usage:
+    """Return what content of this size took, as long as nobody has counted it."""
+    return Usage(output_tokens=-(-content_bytes // _BYTES_PER_TOKEN), source=UsageSource.ESTIMATED)
 
 
 def _sum(usages: list[Usage]) -> Usage:
