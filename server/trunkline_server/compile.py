@@ -110,7 +110,7 @@ def _provider(
     for key in settings.keys:
         secret = secrets[name, key.id]
         auth[key.id] = adapter.auth_headers(secret.reveal())
-        specs.append(key_spec(key, secret))
+        specs.append(key_spec(key, secret, adaptive=settings.gate.adaptive is not None))
     if not specs:
         auth[KEYLESS] = {}
         specs.append(KeySpec(KEYLESS, 1.0))
@@ -136,8 +136,8 @@ def _provider(
     )
 
 
-def key_spec(settings: KeySettings, secret: Secret) -> KeySpec:
-    """Return a key as the pool knows it: without its secret."""
+def key_spec(settings: KeySettings, secret: Secret, *, adaptive: bool = False) -> KeySpec:
+    """Return a key as the pool knows it: without its secret. `adaptive`: its provider's limits move by themselves."""
     return KeySpec(
         settings.id,
         settings.weight,
@@ -149,6 +149,7 @@ def key_spec(settings: KeySettings, secret: Secret) -> KeySpec:
         max_in_flight=settings.max_in_flight,
         quota_group=settings.quota_group,
         burst_s=settings.burst_s,
+        adaptive=adaptive,
     )
 
 

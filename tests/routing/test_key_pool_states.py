@@ -274,3 +274,30 @@ def test_reports_of_unknown_keys_are_dropped() -> None:
     pool.failed("gone", "m", REJECTED)
     pool.succeeded("gone", "m")
     assert [each.status for each in pool.states()] == [KeyStatus.ACTIVE] * 2
+
+
+def test_a_moving_cap_shrinks_when_its_key_is_limited_in_rate_and_grows_with_use() -> None:
+    """By a tenth at most once a second and once for the calls since then; by one call in time while half is in use."""
+    pool, clock = make(KeySpec("a", 1, max_in_flight=20, adaptive=True))
+    taken = [pool.take("m") for _ in range(25)]
+    assert taken.count("a") == 20
+    for _ in range(3):
+        pool.failed("a", "m", limited(0.05), dispatched_at=clock())
+    clock.advance(0.2)
+    for _ in range(3):
+        pool.give_back("a", "m")
+    assert [pool.take("m") for _ in range(2)] == ["a", None], "18 of 20 may be in flight now"
+    for _ in range(40):
+        pool.succeeded("a", "m")
+    clock.advance(0.1)
+    assert [pool.take("m") for _ in range(3)] == ["a", "a", None], "and 20 again, but never more"
+
+
+def test_a_cap_that_was_not_said_to_move_stands() -> None:
+    """Being limited in rate cools the key, and leaves its cap alone."""
+    pool, clock = make(KeySpec("a", 1, max_in_flight=2))
+    assert [pool.take("m") for _ in range(3)] == ["a", "a", None]
+    pool.failed("a", "m", limited(0.05))
+    pool.give_back("a", "m")
+    clock.advance(0.1)
+    assert [pool.take("m") for _ in range(2)] == ["a", None]

@@ -248,7 +248,13 @@ class Attempts(ABC, Generic[_Result]):
             if lease is not None:
                 provider.desk.gate.succeeded(lease)
         elif failure.failure_class not in _SAYS_NOTHING and lease is not None:
-            provider.pool.failed(record.served_by.key_id, target.model, failure, fingerprint=lease.fingerprint)
+            provider.pool.failed(
+                record.served_by.key_id,
+                target.model,
+                failure,
+                fingerprint=lease.fingerprint,
+                dispatched_at=lease.granted_at,
+            )
             if failure.failure_class in _TOO_MUCH and not failure.caused_by_caller:
                 provider.desk.gate.overloaded(lease)
 

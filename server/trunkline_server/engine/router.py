@@ -191,7 +191,7 @@ def _warnings(request: ChatRequest, caller: Caller, plan: Plan, declined: str | 
     routing = request.routing
     found: list[Warning_] = []
     if plan.moved_because:
-        told = f"{plan.moved_from} would have been first; and was passed over for the limit on {plan.moved_because}"
+        told = f"{plan.moved_from} would have been first, and was passed over for the limit on {plan.moved_because}"
         found.append(Warning_("MODEL_FALLBACK", "model", told))
     if routing.criticality is not None and routing.criticality.value < caller.criticality.value:
         told = f"lowered to the caller's highest, {caller.criticality.name}"

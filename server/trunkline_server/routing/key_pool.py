@@ -83,7 +83,8 @@ class KeyPool:
                 key.removed = True
                 self._keys[id_] = key
         self._accounts = _accounts(self._keys.values())
-        self._any_limited = any(key.limits is not None for key in self._keys.values())
+        self.any_limited = any(key.limits is not None for key in self._keys.values())
+        """Whether some key has limits a minute, so that the size of a request matters."""
 
     # -- the choice
 
@@ -150,11 +151,6 @@ class KeyPool:
             return
         if key.limits.settle(model, reserved, used, at):
             self._refresh(key, model)
-
-    @property
-    def any_limited(self) -> bool:
-        """Whether some key has limits, so that the size of a request matters."""
-        return self._any_limited
 
     def limited(self, key_id: str) -> bool:
         """Return whether the key has limits that `observed` could speak of."""
@@ -262,19 +258,33 @@ class KeyPool:
         key = self._keys.get(key_id)
         if key is None or key.plain or fingerprint not in {None, key.spec.fingerprint}:
             return
+        if key.cap is not None:
+            key.cap.succeeded(key.in_flight)
         if key.proved(model, self._clock()):
             self._unpark(key)
 
-    def failed(self, key_id: str, model: str, failure: Failure, *, fingerprint: str | None = None) -> None:
+    def failed(
+        self,
+        key_id: str,
+        model: str,
+        failure: Failure,
+        *,
+        fingerprint: str | None = None,
+        dispatched_at: float | None = None,
+    ) -> None:
         """Report how a call of this key failed; only classes that speak of the key change anything.
 
         With the `fingerprint` of the call's lease, a late word about a secret that was replaced meanwhile is dropped.
+        `dispatched_at`: when that was granted; None: now. A moving cap shrinks once for the calls since it last did.
         """
         key = self._keys.get(key_id)
         if key is None or failure.caused_by_caller or fingerprint not in {None, key.spec.fingerprint}:
             return
         if failure.failure_class is FailureClass.RATE_LIMITED:
-            key.cool(model, self._clock(), failure.retry_after_s)
+            now = self._clock()
+            key.cool(model, now, failure.retry_after_s)
+            if key.cap is not None:
+                key.cap.overloaded(now if dispatched_at is None else dispatched_at, now)
             for mate in self._accounts.get(key.spec.quota_group or "", ()):
                 mate.look_again()
         elif failure.failure_class in QUARANTINE_BASE_S:

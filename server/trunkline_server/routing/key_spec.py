@@ -43,6 +43,8 @@ class KeySpec:
     """Keys of one account: what cools one cools all of them."""
     burst_s: float = 1.0
     """How much of its limits a key may use at once after a pause, in seconds' worth."""
+    adaptive: bool = False
+    """Whether its cap moves by AIMD, from 1 to `max_in_flight`: being limited in rate shrinks it."""
 
     def __post_init__(self) -> None:
         """Refuse a weight that no share can be computed from."""

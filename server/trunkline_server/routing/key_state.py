@@ -10,7 +10,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from trunkline_server.routing.adaptive import AdaptiveLimit
 from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.gate_limits import AdaptiveLimits
 from trunkline_server.routing.key_limits import KeyLimits
 from trunkline_server.routing.key_spec import KeySpec, KeyStatus, KeyView
 from trunkline_server.routing.lease import LeaseError
@@ -62,6 +64,7 @@ class KeyState:
         "_quarantine",
         "_ramp_from",
         "at_cap",
+        "cap",
         "held",
         "id",
         "in_flight",
@@ -81,6 +84,8 @@ class KeyState:
         self.at_cap = False
         """Whether somebody found it with all the calls in flight that it may have: the end of one is news."""
         self.limits: KeyLimits | None = None
+        self.cap: AdaptiveLimit | None = None
+        """How many calls it may have in flight now, where that moves by itself."""
         self.plain = True
         """Nothing is held against it: the ordinary case, which needs neither a clock nor a further look."""
         self._calls: dict[str, int] = {}
@@ -95,6 +100,14 @@ class KeyState:
         former, self.limits = self.limits, spec.limits()
         if self.limits is not None and former is not None:
             self.limits.take_over(former)
+        if spec.adaptive and spec.max_in_flight is not None:
+            bounds = AdaptiveLimits(1, spec.max_in_flight)
+            if self.cap is None:
+                self.cap = AdaptiveLimit(bounds, spec.max_in_flight)
+            else:
+                self.cap.rebound(bounds)
+        else:
+            self.cap = None
         self.step = 1.0 / min(max(spec.weight, _WEIGHT_MIN), _WEIGHT_MAX) if spec.weight else 1.0
         """By how much a call moves its virtual time at full share; keys of weight 0 take turns among themselves."""
         self.look_again()
@@ -162,8 +175,10 @@ class KeyState:
     @property
     def full(self) -> bool:
         """Whether it has as many calls in flight as it may have."""
-        cap = self.spec.max_in_flight
-        return cap is not None and self.in_flight >= cap
+        if self.cap is not None:
+            return self.in_flight >= self.cap.value
+        most = self.spec.max_in_flight
+        return most is not None and self.in_flight >= most
 
     def only_call(self, model: str) -> bool:
         """Whether no more than one call of the model is in flight."""
