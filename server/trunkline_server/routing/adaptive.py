@@ -29,10 +29,15 @@ class AdaptiveLimit:
         self._bounds = bounds
         self._move(self._exact)
 
-    def succeeded(self, in_use: int) -> None:
-        """Grow by 1 / limit if at least half of the limit is in use: what is not used proves nothing."""
-        if 2 * in_use >= self.value:
+    def succeeded(self, in_use: int) -> bool:
+        """Grow by 1 / limit if at least half of the limit is in use: what is not used proves nothing.
+
+        Return whether one more call may be in flight now.
+        """
+        before = self.value
+        if 2 * in_use >= before:
             self._move(self._exact + 1.0 / self._exact)
+        return self.value > before
 
     def overloaded(self, dispatched_at: float, now: float) -> None:
         """Shrink, unless the call was dispatched before the last time or that is less than a second ago."""

@@ -258,9 +258,9 @@ class KeyPool:
         key = self._keys.get(key_id)
         if key is None or key.plain or fingerprint not in {None, key.spec.fingerprint}:
             return
-        if key.cap is not None:
-            key.cap.succeeded(key.in_flight)
-        if key.proved(model, self._clock()):
+        grown = key.cap is not None and key.cap.succeeded(key.in_flight)
+        if key.proved(model, self._clock()) or grown:
+            key.at_cap = key.at_cap and not grown
             self._unpark(key)
 
     def failed(
