@@ -98,19 +98,19 @@ async def test_a_full_gate_has_its_reasons(gateway: Gateways, gate: str, reason:
 
 async def test_a_wait_that_cannot_fit_the_deadline_is_refused_at_the_door(gateway: Gateways) -> None:
     """DEADLINE_IN_QUEUE, once it is known how long slots are held; with a longer deadline it waits, to its end."""
-    slow = {"default": {"first_byte_s": 0.25}}
+    slow = {"default": {"first_byte_s": 0.4}}
     async with gateway(slow, routes=routes(gate="max_in_flight: 1, queue: 5, max_wait_s: 30")) as running:
         for _ in range(5):
             await running.stub.Complete(ask())
         running.simulator.configure(STALLS)
         holder = running.stub.StreamComplete(ask())
         await holder.read()
-        failure = await refused(running, ask(), timeout=0.2)
+        failure = await refused(running, ask(), timeout=0.35)
         check_saturated(failure, "DEADLINE_IN_QUEUE")
         assert failure.retry_after_s is not None
-        assert failure.retry_after_s >= 0.25
+        assert failure.retry_after_s >= 0.4
         assert "the deadline" in failure.message
-        longer = asyncio.ensure_future(refused(running, ask(), timeout=0.8))
+        longer = asyncio.ensure_future(refused(running, ask(), timeout=1))
         await until(lambda: waiting(running) == 1)
         assert (await longer).reason == "DEADLINE"
         holder.cancel()

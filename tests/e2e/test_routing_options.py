@@ -226,15 +226,15 @@ async def warm(running: Gateway, *models: str) -> None:
 
 async def test_a_limit_on_the_first_token_is_an_order(gateway: Gateways) -> None:
     """Who is usually late comes behind, with a warning; it is no filter: alone it may serve."""
-    async with gateway({"models": {"slow": {"first_byte_s": 0.3}}}, routes=ROUTES) as running:
+    async with gateway({"models": {"slow": {"first_byte_s": 0.6}}}, routes=ROUTES) as running:
         await warm(running, "one/slow")
-        limit = Duration(nanos=150_000_000)
+        limit = Duration(nanos=300_000_000)
         moved = await routed(running, wishes("patient", max_first_token=limit), stream=True)
         assert (moved.served, moved.warnings) == ("two/quick", {"MODEL_FALLBACK": "model"})
         assert moved.order == ["two/quick", "one/slow"]
         slow, quick = moved.explained["one/slow"], moved.explained["two/quick"]
         assert (slow.late, quick.late) == (True, False)
-        assert slow.predicted_first_token.ToMilliseconds() >= 280
+        assert slow.predicted_first_token.ToMilliseconds() >= 560
         assert not quick.HasField("predicted_first_token")
         alone = await explain(running, wishes("one/slow", max_first_token=limit))
         assert order_of(alone) == ["one/slow"]

@@ -212,6 +212,10 @@ async def test_explain_shows_the_order_that_is_then_taken(gateway: Gateways) -> 
             explained = [await running.stub.Explain(ask(model="shared")) for _ in range(3)]
             firsts = {one.candidates[0].target.model for one in explained}
             assert [candidate.order for candidate in explained[0].candidates] == [1, 2]
+            scores = [candidate.score for candidate in explained[0].candidates]
+            assert scores == sorted(scores, reverse=True)
+            assert {candidate.ordered_by for candidate in explained[0].candidates} == {"weighted"}
+            assert {one.target.model: one.weight for one in explained[0].candidates} == {"small": 3, "large": 1}
             response = await running.stub.Complete(ask(model="shared"))
             assert firsts == {response.route.served_by.model}
             served.append(response.route.served_by.model)
