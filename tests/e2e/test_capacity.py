@@ -8,6 +8,7 @@ import time
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any, Final
@@ -16,8 +17,9 @@ import grpc
 import pytest
 from tests.conftest import Sized
 from tests.e2e.capacity_load import Schedule, Timed, arrivals, evenly, one_provider, poisson, quantile, remember_all
+from tests.e2e.conftest import RETRIES_OFF
 
-from trunkline.v1 import CRITICALITY_CRITICAL, CRITICALITY_SHEDDABLE
+from trunkline.v1 import CRITICALITY_CRITICAL, CRITICALITY_SHEDDABLE, CompletionServiceStub
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateway, Gateways
@@ -71,6 +73,8 @@ SUM_PER_S: Final = 8 * PER_MINUTE / 60
 BURST_S: Final = 0.5
 BURST_OVER_S: Final = 1.0
 """What the keys may send at once after a pause, one second's worth, is asked for first, and is used up by then."""
+QUEUE: Final = 24
+RETURNS_MOST: Final = 3
 SETTLED_S: Final = 0.2
 """By then what was refused while the load stopped has reached its caller."""
 
@@ -81,7 +85,7 @@ async def test_keys_are_used_up_to_their_limits(gateway: Gateways, sized: Sized,
     # The sliding window comes round after 60 s: at the gate's size it is there, but has nothing to refuse yet.
     full = sized(full=66 if limiter == "sliding" else 15, gate=3)
     big = full > 3
-    routes, environ = one_provider(weighted_keys(PER_MINUTE), {"max_in_flight": 200, "queue": 24, "max_wait_s": 2})
+    routes, environ = one_provider(weighted_keys(PER_MINUTE), {"max_in_flight": 200, "queue": QUEUE, "max_wait_s": 2})
     scenario = {"default": QUICK, "capacity": {"requests_per_minute": PER_MINUTE, "limiter": limiter}}
     async with gateway(scenario, routes=routes, environ=environ) as running:
         records = remember_all(running.simulator)
@@ -103,14 +107,15 @@ async def test_keys_are_used_up_to_their_limits(gateway: Gateways, sized: Sized,
     total = sum(served.values()) / (SUM_PER_S * span_s)
     refused_upstream = sum(record.status == 429 for record in sent) / len(sent)
     refused = [call for call in schedule.calls if not call.served]
+    told = [call.back_at - call.ended_at for call in refused]
     too_long = [call for call in refused if call.ended_at > stopped_at + SETTLED_S]
     print(
         f"\nsaturated keys, 1.5 x for {full} s, {limiter}: {total:.1%} used, keys {min(used.values()):.1%} to "
         f"{max(used.values()):.1%}, {refused_upstream:.2%} of {len(sent)} refused upstream; {len(refused)} callers "
         f"refused ({dict(Counter(call.reason for call in refused))}, told "
-        f"{min(call.retry_after_s or 0 for call in refused):.2f} to "
-        f"{max(call.retry_after_s or 0 for call in refused):.2f} s), {sum(call.served for call in returned)} of "
-        f"{len(returned)} that came back in the silence served; {schedule.lateness}"
+        f"{min(told):.2f} to {max(told):.2f} s), "
+        f"{len(returned)} came back in the silence, {sum(tries[0].served for tries in returned)} served at once, "
+        f"{sum(tries[-1].served for tries in returned)} in the end; {schedule.lateness}"
     )
     assert len(used) == len(environ)
     assert total >= (0.99 if big else 0.97)
@@ -120,17 +125,26 @@ async def test_keys_are_used_up_to_their_limits(gateway: Gateways, sized: Sized,
     assert {call.code for call in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
     assert not too_long, "who was let in before the load stopped is served"
     assert returned
-    assert all(call.served for call in returned)
+    assert all(tries[-1].served for tries in returned)
+    # Who was told a time just after the end finds the queue as it stood then: others had come in the meantime.
+    again = [tries[0] for tries in returned if not tries[0].served]
+    assert all(call.began_at < stopped_at + QUEUE / SUM_PER_S + SETTLED_S for call in again)
 
 
-async def come_back(running: Gateway, calls: Sequence[Timed], stopped_at: float) -> Sequence[Timed]:
-    """Have those come back at the time they were told whose time had not come when the load stopped."""
+async def come_back(running: Gateway, calls: Sequence[Timed], stopped_at: float) -> list[list[Timed]]:
+    """Have those return, each at the time it was told, whose time had not come when the load stopped: until served."""
+
+    async def returns(call: Timed) -> list[Timed]:
+        tries = [call]
+        while not tries[-1].served and len(tries) <= RETURNS_MOST:
+            schedule = Schedule(running.stub, [Timed(max(0.0, tries[-1].back_at - time.monotonic()), call.text)])
+            await schedule.offer()
+            await schedule.rest()
+            tries += schedule.calls
+        return tries[1:]
+
     late = [call for call in calls if call.code not in {None, grpc.StatusCode.OK} and call.back_at >= stopped_at]
-    again = [Timed(max(0.0, call.back_at - time.monotonic()), f"{call.text} again") for call in late]
-    schedule = Schedule(running.stub, again)
-    await schedule.offer()
-    await schedule.rest()
-    return again
+    return list(await asyncio.gather(*map(returns, late)))
 
 
 async def test_one_429_spares_the_whole_account(gateway: Gateways, sized: Sized) -> None:
@@ -207,7 +221,8 @@ async def test_a_noisy_neighbour(gateway: Gateways, sized: Sized, rng: Random) -
     print(
         f"\nnoisy neighbour for {seconds} s: the quiet lost {len(lost)} of {len(quiet.calls)}, "
         f"p95 wait {p95_s:.3f} s = {p95_s / fair_turn_s:.2f} fair turns; "
-        f"{sum(call.served for call in noise.calls)} of {len(noise.calls)} calls of the noisy one served, {used:.1%} of the slots used, {refused_upstream} refused upstream; {quiet.lateness}"
+        f"{sum(call.served for call in noise.calls)} of {len(noise.calls)} calls of the noisy one served, "
+        f"{used:.1%} of the slots used, {refused_upstream} refused upstream; {quiet.lateness}"
     )
     assert not lost
     assert used >= 0.9, "the provider was not saturated"
@@ -222,6 +237,8 @@ WINDOW_MOST: Final = 12 + 2
 """Of a paced gate (10 and a burst of 2), and 2 more that arrive together although they were not sent so."""
 DOOR_MARGIN_S: Final = 0.3
 """What the door cannot know: it says what will be, and callers, gateway and provider share one loop."""
+CONNECTIONS: Final = 4
+"""A connection carries a thousand calls at a time."""
 ANSWER_MARGIN_S: Final = 0.2
 """For an answer of 20 ms and the 50 ms that the gateway keeps to say how it ended."""
 
@@ -242,23 +259,23 @@ async def test_a_burst_is_spread(gateway: Gateways, sized: Sized, rng: Random) -
         await warmed_up(running)
         records = remember_all(running.simulator)
         patience = [rng.choice([60.0, rng.uniform(0.2, 1.25) * last_turn_s]) for _ in range(calls)]
-        schedule = Schedule(running.stub, [Timed(0, f"{n}", deadline_s) for n, deadline_s in enumerate(patience)])
-        await schedule.offer()
-        await schedule.rest()
+        every = [Timed(0, f"{n}", deadline_s) for n, deadline_s in enumerate(patience)]
+        lines = [every[first::CONNECTIONS] for first in range(CONNECTIONS)]
+        await burst(running.address, lines)
         await running.quiet()
     seen = arrivals(records)
     at = sorted(seen.values())
     widest = max(bisect_left(at, first + WINDOW_S) - place for place, first in enumerate(at))
-    door = [call for call in schedule.calls if call.text not in seen]
-    late = [call for call in schedule.calls if seen.get(call.text, 0) > call.deadline_at]
-    lost = [call for call in schedule.calls if call.text in seen and not call.served]
-    wrong = [call for call in door if turn_of(call, schedule.calls, seen) + DOOR_MARGIN_S < call.deadline_at]
+    door = [call for call in every if call.text not in seen]
+    late = [call for call in every if seen.get(call.text, 0) > call.deadline_at]
+    lost = [call for call in every if call.text in seen and not call.served]
+    wrong = [call for line in lines for call in refused_in_vain(line, seen)]
     took_s = max((call.ended_at - call.began_at for call in door), default=0.0)
     print(
         f"\nburst of {calls}: {len(at)} sent in {at[-1] - at[0]:.2f} s "
         f"({(len(at) - 1) / (at[-1] - at[0]):.1f} a second), at most {widest} in 100 ms, "
         f"{len(door)} refused at the door within {took_s:.2f} s, {len(late)} kept that did "
-        f"not fit, {len(lost)} sent too late for its answer, {len(wrong)} refused that did; {schedule.lateness}"
+        f"not fit, {len(lost)} sent too late for its answer, {len(wrong)} refused that did"
     )
     assert widest <= WINDOW_MOST
     assert not late
@@ -269,10 +286,27 @@ async def test_a_burst_is_spread(gateway: Gateways, sized: Sized, rng: Random) -
     assert {call.reason for call in door} == {"DEADLINE_IN_QUEUE"}
 
 
-def turn_of(refused: Timed, calls: Sequence[Timed], seen: dict[str, float]) -> float:
-    """Return when a refused call would have had its turn: when the next one that was let in had it."""
-    place = int(refused.text)
-    return next((seen[call.text] for call in calls[place:] if call.text in seen), max(seen.values()))
+async def burst(address: str, lines: Sequence[Sequence[Timed]]) -> None:
+    """Make all calls at once, each line of them on a connection of its own, and wait for their ends."""
+    options = [*RETRIES_OFF, ("grpc.use_local_subchannel_pool", 1)]
+    async with AsyncExitStack() as stack:
+        schedules = []
+        for line in lines:
+            channel = await stack.enter_async_context(grpc.aio.insecure_channel(address, options=options))
+            await asyncio.wait_for(channel.channel_ready(), 5)
+            schedules.append(Schedule(CompletionServiceStub(channel), line))
+        await asyncio.gather(*(schedule.offer() for schedule in schedules))
+        await asyncio.gather(*(schedule.rest() for schedule in schedules))
+
+
+def refused_in_vain(line: Sequence[Timed], seen: dict[str, float]) -> list[Timed]:
+    """Return who was refused although its turn, that of the next one of its line who was let in, was in time."""
+    wrong, turn_at = list[Timed](), max(seen.values())
+    for call in reversed(line):
+        turn_at = seen.get(call.text, turn_at)
+        if call.text not in seen and turn_at + DOOR_MARGIN_S < call.deadline_at:
+            wrong.append(call)
+    return wrong
 
 
 async def test_twice_the_load(gateway: Gateways, sized: Sized, rng: Random) -> None:
