@@ -46,6 +46,8 @@ class Timed:
     """None: it has not ended, or was given up with the schedule."""
     reason: str = ""
     retry_after_s: float | None = None
+    attempts: int = 0
+    """Upstream calls that were made for it, as its books say."""
     queued_s: float = 0.0
     """How long the attempt that served it waited for slot and key, as its books say."""
 
@@ -119,9 +121,10 @@ class Schedule:
         except grpc.aio.AioRpcError as error:
             told = failure_of(error)
             call.code, call.reason, call.retry_after_s = error.code(), told.reason, told.retry_after_s
+            attempts = () if told.route_failure is None else told.route_failure.attempts
         else:
             call.code, call.queued_s = grpc.StatusCode.OK, attempts[-1].queued.ToTimedelta().total_seconds()
-        call.ended_at = time.monotonic()
+        call.ended_at, call.attempts = time.monotonic(), len(attempts)
 
 
 def poisson(rng: Random, per_s: float, seconds: float) -> Iterator[float]:

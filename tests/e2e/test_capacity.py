@@ -20,6 +20,7 @@ from tests.e2e.capacity_load import Schedule, Timed, arrivals, evenly, one_provi
 from tests.e2e.conftest import RETRIES_OFF
 
 from trunkline.v1 import CRITICALITY_CRITICAL, CRITICALITY_SHEDDABLE, CompletionServiceStub
+from trunkline_server.routing.door import STAY_AWAY_MIN_S
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateway, Gateways
@@ -108,21 +109,26 @@ async def test_keys_are_used_up_to_their_limits(gateway: Gateways, sized: Sized,
     refused_upstream = sum(record.status == 429 for record in sent) / len(sent)
     refused = [call for call in schedule.calls if not call.served]
     told = [call.back_at - call.ended_at for call in refused]
+    after_429 = [call.back_at - call.ended_at for call in refused if call.attempts]
     too_long = [call for call in refused if call.ended_at > stopped_at + SETTLED_S]
     print(
         f"\nsaturated keys, 1.5 x for {full} s, {limiter}: {total:.1%} used, keys {min(used.values()):.1%} to "
         f"{max(used.values()):.1%}, {refused_upstream:.2%} of {len(sent)} refused upstream; {len(refused)} callers "
         f"refused ({dict(Counter(call.reason for call in refused))}, told "
-        f"{min(told):.2f} to {max(told):.2f} s), "
+        f"{min(told):.2f} to {max(told):.2f} s, {len(after_429)} after "
+        f"attempts and {min(after_429, default=0):.3f} s), "
         f"{len(returned)} came back in the silence, {sum(tries[0].served for tries in returned)} served at once, "
         f"{sum(tries[-1].served for tries in returned)} in the end; {schedule.lateness}"
     )
     assert len(used) == len(environ)
-    assert total >= (0.99 if big else 0.97)
-    assert min(used.values()) >= (0.98 if big else 0.93)
+    # What one second earns comes on top of the first minute, so each key is stopped for the last of that: of 66 s it
+    # weighs 1 %.
+    assert total >= {"bucket": 0.99, "sliding": 0.98}[limiter] if big else 0.97
+    assert min(used.values()) >= (0.975 if big else 0.93)
     assert refused_upstream <= 0.005
     assert refused
     assert {call.code for call in refused} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+    assert min(told) >= STAY_AWAY_MIN_S, "nobody is asked to come back at once while others wait"
     assert not too_long, "who was let in before the load stopped is served"
     assert returned
     assert all(tries[-1].served for tries in returned)
@@ -237,6 +243,7 @@ WINDOW_MOST: Final = 12 + 2
 """Of a paced gate (10 and a burst of 2), and 2 more that arrive together although they were not sent so."""
 DOOR_MARGIN_S: Final = 0.3
 """What the door cannot know: it says what will be, and callers, gateway and provider share one loop."""
+LAG_OF_PACE: Final = 0.05
 CONNECTIONS: Final = 4
 """A connection carries a thousand calls at a time."""
 ANSWER_MARGIN_S: Final = 0.2
@@ -266,24 +273,30 @@ async def test_a_burst_is_spread(gateway: Gateways, sized: Sized, rng: Random) -
     seen = arrivals(records)
     at = sorted(seen.values())
     widest = max(bisect_left(at, first + WINDOW_S) - place for place, first in enumerate(at))
-    door = [call for call in every if call.text not in seen]
+    door = [call for call in every if call.reason == "DEADLINE_IN_QUEUE"]
+    in_vain = [call for call in every if call not in door and call.text not in seen]
     late = [call for call in every if seen.get(call.text, 0) > call.deadline_at]
     lost = [call for call in every if call.text in seen and not call.served]
-    wrong = [call for line in lines for call in refused_in_vain(line, seen)]
+    turns = {text: at for line in lines for text, at in turns_of(line, seen).items()}
+    wrong = [call for call in door if turns[call.text] + DOOR_MARGIN_S < call.deadline_at]
     took_s = max((call.ended_at - call.began_at for call in door), default=0.0)
     print(
         f"\nburst of {calls}: {len(at)} sent in {at[-1] - at[0]:.2f} s "
         f"({(len(at) - 1) / (at[-1] - at[0]):.1f} a second), at most {widest} in 100 ms, "
-        f"{len(door)} refused at the door within {took_s:.2f} s, {len(late)} kept that did "
-        f"not fit, {len(lost)} sent too late for its answer, {len(wrong)} refused that did"
+        f"{len(door)} refused at the door within {took_s:.2f} s, "
+        f"{len(late)} sent after their deadline, {len(in_vain)} kept in vain, "
+        f"{len(lost)} sent too late for an answer, {len(wrong)} refused that did"
     )
     assert widest <= WINDOW_MOST
     assert not late
     # The door judges the wait: what is sent in time may still have too little time left for its answer.
     assert all(call.deadline_at - seen[call.text] < ANSWER_MARGIN_S for call in lost)
-    assert not wrong
     assert door
-    assert {call.reason for call in door} == {"DEADLINE_IN_QUEUE"}
+    assert not wrong
+    # The door reckons with the pace as it is set, and what a busy loop lets pass of that is lost.
+    lag_s = DOOR_MARGIN_S + LAG_OF_PACE * last_turn_s
+    assert len(in_vain) <= 0.01 * calls
+    assert all(turns[call.text] - call.deadline_at < lag_s for call in in_vain)
 
 
 async def burst(address: str, lines: Sequence[Sequence[Timed]]) -> None:
@@ -299,14 +312,12 @@ async def burst(address: str, lines: Sequence[Sequence[Timed]]) -> None:
         await asyncio.gather(*(schedule.rest() for schedule in schedules))
 
 
-def refused_in_vain(line: Sequence[Timed], seen: dict[str, float]) -> list[Timed]:
-    """Return who was refused although its turn, that of the next one of its line who was let in, was in time."""
-    wrong, turn_at = list[Timed](), max(seen.values())
+def turns_of(line: Sequence[Timed], seen: dict[str, float]) -> dict[str, float]:
+    """Return when each call of a connection was sent, or would have been: with the next one that was."""
+    turns, turn_at = dict[str, float](), max(seen.values())
     for call in reversed(line):
-        turn_at = seen.get(call.text, turn_at)
-        if call.text not in seen and turn_at + DOOR_MARGIN_S < call.deadline_at:
-            wrong.append(call)
-    return wrong
+        turn_at = turns[call.text] = seen.get(call.text, turn_at)
+    return turns
 
 
 async def test_twice_the_load(gateway: Gateways, sized: Sized, rng: Random) -> None:
