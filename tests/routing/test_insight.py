@@ -8,7 +8,7 @@ from tests.routing.plan_house import PlanHouse, member, priced, sticky
 from trunkline_server.routing.aliases import AliasTable, Strategy
 from trunkline_server.routing.failures import FailureClass
 from trunkline_server.routing.insight import Explained, explain_plan
-from trunkline_server.routing.selection import COST, Demand
+from trunkline_server.routing.selection import COST, Demand, make_plan
 from trunkline_server.routing.types import Caller, Reason, Refusal
 
 COOLING = Refusal(FailureClass.RATE_LIMITED, Reason.RATE_LIMITED, "all keys of a cool", 2.0)
@@ -88,3 +88,32 @@ def test_a_borrowed_target_is_shown_once() -> None:
     alias = table.with_fallbacks(house.alias, ["a/m", "b/m"], everybody)
     shown = explain_plan(alias, Demand(), house.blockage, house.health_of)
     assert [(str(one.target), one.tier, one.order) for one in shown.insights] == [("a/m", 0, 1), ("b/m", 2, 2)]
+
+
+def test_what_is_shown_first_is_who_would_serve_also_where_cost_moves_the_choice() -> None:
+    """Turns are looked at as the call takes them, with limits too; and showing them takes none."""
+    weights = {"x/m": 7, "dear/m": 9, "y/m": 2, "z/m": 8}
+    house = PlanHouse(
+        [[member(name, weight, priced(100 if name == "dear/m" else 1)) for name, weight in weights.items()]]
+    )
+    demand = Demand(input_tokens=1000, output_tokens=1, max_cost_nanousd=10_000_000)
+    for _ in range(200):
+        shown = explained(house, demand).insights[0].target
+        again = explained(house, demand).insights[0].target
+        real = make_plan(house.alias, demand, house.blockage, house.health_of).candidates[0].target
+        assert shown == again == real
+
+
+def test_costs_and_windows_go_by_what_was_learnt_of_a_target() -> None:
+    """A target that counts twice the tokens costs twice as much, and is full twice as soon."""
+    house = PlanHouse([[member("a/m", 1, priced(1)), member("b/m", 1, priced(1))]])
+    demand = Demand(input_tokens=1000, learnt=lambda target: 2000 if target.provider == "a" else 1000)
+    costs = {insight.target.provider: insight.cost_nanousd for insight in explained(house, demand).insights}
+    plain = {
+        insight.target.provider: insight.cost_nanousd
+        for insight in explained(house, Demand(input_tokens=1000)).insights
+    }
+    assert plain["a"] == plain["b"] == costs["b"]
+    assert costs["a"] is not None
+    assert costs["b"] is not None
+    assert costs["a"] > costs["b"]

@@ -219,4 +219,4 @@ async def test_a_new_reader_is_cut_by_the_drain_without_made_up_frames() -> None
         with pytest.raises(aio.AioRpcError) as caught:
             await call.read()
     assert first.seq == 4
-    assert told(caught.value).reason == "SERVER_DRAINING"
+    assert told(caught.value).reason == "SERVER_DRAINING", caught.value

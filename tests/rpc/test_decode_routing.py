@@ -81,6 +81,12 @@ def test_a_hedge_may_be_refused() -> None:
     assert decoded(pb.RoutingOptions()).allow_hedge is None
 
 
+def test_a_cost_of_nothing_is_a_limit() -> None:
+    """A caller whose money is used up asks for what is free; unset leaves it to the alias."""
+    assert decoded(pb.RoutingOptions(max_cost_nanousd=0)).max_cost_nanousd == 0
+    assert decoded(pb.RoutingOptions()).max_cost_nanousd is None
+
+
 def test_nothing_asked_for_is_nothing() -> None:
     """Zero, false, empty and UNSPECIFIED ask for nothing."""
     zero = Duration()
@@ -89,7 +95,6 @@ def test_nothing_asked_for_is_nothing() -> None:
         criticality=pb.CRITICALITY_UNSPECIFIED,
         on_break=pb.ON_BREAK_UNSPECIFIED,
         max_attempts=0,
-        max_cost_nanousd=0,
         max_first_token=zero,
         max_token_gap=zero,
         detachable=False,

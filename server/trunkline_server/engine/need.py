@@ -43,10 +43,13 @@ class Need:
 
     def tokens(self, target: TargetId) -> int:
         """Return what is reserved for an attempt at a target: prompt and answer."""
+        return self.input_at(target) + self.output_tokens
+
+    def input_at(self, target: TargetId) -> int:
+        """Return the input tokens by what was learnt of how a target counts."""
         tokens = self._reckoned.get(target)
         if tokens is None:
-            tokens = self.calibration.calibrated(str(target), self.input_tokens) + self.output_tokens
-            self._reckoned[target] = tokens
+            tokens = self._reckoned[target] = self.calibration.calibrated(str(target), self.input_tokens)
         return tokens
 
     def learn(self, target: TargetId, usage: Usage | None) -> None:
@@ -64,7 +67,7 @@ class Need:
             return 0
         if bytes_emitted:
             given = -(-bytes_emitted // _BYTES_PER_TOKEN)
-            return self.calibration.calibrated(str(target), self.input_tokens) + given
+            return self.input_at(target) + given
         return None
 
 

@@ -127,7 +127,9 @@ class RoutingEngine:
         input_tokens = estimate_input_tokens(request)
         demand = demand_of(request, input_tokens=input_tokens, streams=streams)
         output_tokens = alias.outputs.expected(request.sampling.max_output_tokens)
-        return alias, demand, Need(input_tokens, output_tokens, _criticality(request, caller), self._calibration)
+        need = Need(input_tokens, output_tokens, _criticality(request, caller), self._calibration)
+        demand.learnt = need.input_at
+        return alias, demand, need
 
     def list_models(self, scope: CallScope) -> ModelList:
         """Return the aliases and models that this caller may use."""

@@ -81,6 +81,12 @@ class Tier:
         self.marks = tuple(f"{member.target} {member.variant}".encode() for member in members)
         """Each member's name for sticky choices: a target may have a place for each variant."""
 
+    def copy(self) -> Tier:
+        """Return the same tier with turns of its own, which stand where this one's do."""
+        other = Tier(self.members, self.strategy)
+        other.turn = self.turn.copy()
+        return other
+
     def __repr__(self) -> str:
         """Show strategy, targets and weights."""
         shares = ", ".join(f"{member.target}*{member.weight:g}" for member in self.members)

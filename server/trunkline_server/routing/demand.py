@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from trunkline_server.routing.types import TargetId
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -32,6 +35,12 @@ class Demand:
     sticky_key: str | None = None
     streams: bool = True
     """Whether the answer is shown as it comes: which of a target's times counts for LOWEST_LATENCY."""
+    learnt: Callable[[TargetId], int] | None = field(default=None, compare=False, repr=False)
+    """The input tokens by what was learnt of how a target counts; None: nothing was."""
+
+    def input_at(self, target: TargetId) -> int:
+        """Return the input tokens that a target will count, by the best estimate that there is."""
+        return self.input_tokens if self.learnt is None else self.learnt(target)
 
 
 NO_DEMAND = Demand()

@@ -5,6 +5,7 @@ A time to stay away says when such a call could be served with the queue as it s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from trunkline_server.routing.clock import Clock
@@ -20,12 +21,22 @@ STAY_AWAY_MAX_S = 300.0
 
 
 class Door:
-    """What one gate refuses, at its door and later."""
+    """What one gate refuses, at its door and later. `in_flight` tells how many slots are held."""
 
-    __slots__ = ("_clock", "_line", "_pool", "_throttle", "provider")
+    __slots__ = ("_clock", "_in_flight", "_line", "_pool", "_throttle", "provider")
 
-    def __init__(self, provider: str, pool: KeyPool, line: Line, throttle: Throttle, clock: Clock) -> None:
+    def __init__(
+        self,
+        provider: str,
+        pool: KeyPool,
+        line: Line,
+        throttle: Throttle,
+        clock: Clock,
+        *,
+        in_flight: Callable[[], int],
+    ) -> None:
         self.provider = provider
+        self._in_flight = in_flight
         self._pool = pool
         self._line = line
         self._throttle = throttle
@@ -122,7 +133,7 @@ class Door:
     def _stay_away_s(self, ask: Ask) -> float:
         now = self._clock()
         wait_s = self._expected_wait_s(ask, now)
-        if self._throttle.slot_s() is None:
+        if self._throttle.slot_s() is None and self._in_flight() >= self._throttle.limit:
             # Nothing is known of the slots: what a call may wait stands for their part.
             wait_s = max(wait_s, self._throttle.limits.max_wait_s)
         key_at = self._key_at(ask, now)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -9,6 +10,7 @@ from trunkline_server.routing.aliases import Alias, AliasTarget, ModelFacts
 from trunkline_server.routing.cost import cost_nanousd
 from trunkline_server.routing.demand import NO_DEMAND, Demand
 from trunkline_server.routing.health import Health
+from trunkline_server.routing.types import TargetId
 
 COST = "cost"
 """The constraint of a target that would cost more than request or alias allow."""
@@ -31,10 +33,10 @@ def unfit(member: AliasTarget, tier: int, demand: Demand) -> Constraint | None:
     if demand.only_providers and demand.only_providers != {target.provider}:
         needed = ", ".join(sorted(demand.only_providers))
         return "provider", f"the request has parts that only {needed} can read"
-    return _lacking(member.facts, demand)
+    return _lacking(target, member.facts, demand)
 
 
-def _lacking(facts: ModelFacts, demand: Demand) -> Constraint | None:
+def _lacking(target: TargetId, facts: ModelFacts, demand: Demand) -> Constraint | None:
     """Return what of the model's facts rules it out."""
     known = facts.capabilities
     if known is not None and not demand.capabilities <= known:
@@ -43,8 +45,8 @@ def _lacking(facts: ModelFacts, demand: Demand) -> Constraint | None:
     if demand.regions and (elsewhere := _elsewhere(facts.regions, demand.regions)) is not None:
         return "region", elsewhere
     window = facts.context_tokens
-    if window is not None and demand.input_tokens + (demand.output_tokens or 0) > window:
-        return "context", _too_long(demand, window)
+    if window is not None and (tokens := demand.input_at(target)) + (demand.output_tokens or 0) > window:
+        return "context", _too_long(demand, tokens, window)
     return None
 
 
@@ -57,9 +59,9 @@ def _elsewhere(regions: frozenset[str] | None, allowed: frozenset[str]) -> str |
     return f"it may be served in: {', '.join(sorted(regions - allowed))}"
 
 
-def _too_long(demand: Demand, window: int) -> str:
+def _too_long(demand: Demand, input_tokens: int, window: int) -> str:
     asked = "" if demand.output_tokens is None else f" and {demand.output_tokens} tokens of output"
-    return f"about {demand.input_tokens} tokens of input{asked} do not fit into a window of {window}"
+    return f"about {input_tokens} tokens of input{asked} do not fit into a window of {window}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,14 @@ class Limits:
 
     max_cost_nanousd: int | None
     max_first_token_s: float | None
-    input_tokens: int
+    input_at: Callable[[TargetId], int]
+    """By estimate; likewise the next one."""
     output_tokens: int
-    """By estimate."""
     spent_nanousd: int
 
     def cost(self, member: AliasTarget) -> int | None:
         """Return what the request would cost at a target, in 1e-9 USD; None if its prices are unknown."""
-        return cost_nanousd(member.facts, self.input_tokens, self.output_tokens)
+        return cost_nanousd(member.facts, self.input_at(member.target), self.output_tokens)
 
     def too_dear(self, cost: int | None) -> Constraint | None:
         """Return why a cost is above what is left; one that is unknown cannot be held to a limit, and is too dear."""
@@ -100,7 +102,7 @@ def limits_of(alias: Alias, demand: Demand) -> Limits | None:
     if max_cost is None and max_first_token_s is None:
         return None
     output_tokens = alias.outputs.expected(demand.output_tokens)
-    return Limits(max_cost, max_first_token_s, demand.input_tokens, output_tokens, demand.spent_nanousd)
+    return Limits(max_cost, max_first_token_s, demand.input_at, output_tokens, demand.spent_nanousd)
 
 
 def over_limit(cost: int | None, max_cost: int | None, spent: int) -> str | None:

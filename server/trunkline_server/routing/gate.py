@@ -42,7 +42,7 @@ class Gate:
         self._numbers = count(1)
         self._line = Line()
         self._throttle = Throttle(limits)
-        self._door = Door(provider, pool, self._line, self._throttle, clock)
+        self._door = Door(provider, pool, self._line, self._throttle, clock, in_flight=lambda: self._in_flight)
         self._polling = False
         self._poll_again = False
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunkline_server.routing.aliases import Alias, Strategy, Tier
 from trunkline_server.routing.cost import cost_nanousd
@@ -63,7 +63,9 @@ def explain_plan(alias: Alias, demand: Demand, blockage: Blockage, health_of: He
     """Return the decision that `make_plan` would take now; no turn is taken and nobody is drawn."""
     plan: Plan | None = None
     try:
-        plan = make_plan(alias, demand, blockage, health_of, advance=False)
+        # On a copy the turns are taken as the call itself takes them: with limits it looks twice.
+        looked = replace(alias, tiers=tuple(tier.copy() for tier in alias.tiers))
+        plan = make_plan(looked, demand, blockage, health_of)
         removed = plan.removed
     except NoEligibleTargetError as error:
         removed = error.removed
@@ -131,7 +133,7 @@ def _insight(
         sticky=asked.sticky is not None,
         score=asked.score(tier, index, health),
         first_content_s=usual_first_content_s(health),
-        cost_nanousd=cost_nanousd(member.facts, asked.input_tokens, asked.output_tokens),
+        cost_nanousd=cost_nanousd(member.facts, asked.input_at(member.target), asked.output_tokens),
         in_flight=None if health.load is None else health.load.in_flight,
         circuit=None if health.circuit is None else health.circuit.state.value,
         keys=keys,

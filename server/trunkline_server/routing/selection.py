@@ -69,7 +69,7 @@ def asked_of(alias: Alias, demand: Demand, *, advance: bool = True, rng: random.
     """Return what the order within the tiers depends on. Sticky choices of one alias say nothing of another's."""
     sticky = None if demand.sticky_key is None else f"{alias.name}\0{demand.sticky_key}".encode()
     output_tokens = alias.outputs.expected(demand.output_tokens)
-    return Asked(sticky, demand.streams, demand.input_tokens, output_tokens, advance, rng)
+    return Asked(sticky, demand.streams, demand.input_at, output_tokens, advance, rng)
 
 
 class _Sieve:

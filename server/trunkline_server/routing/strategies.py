@@ -22,6 +22,7 @@ from trunkline_server.routing.filters import usual_s
 from trunkline_server.routing.health import Health
 from trunkline_server.routing.latency import SAMPLES_MIN
 from trunkline_server.routing.rendezvous import ranked, score
+from trunkline_server.routing.types import TargetId
 
 _PAIR = 2
 
@@ -32,9 +33,9 @@ class Asked:
 
     sticky: bytes | None
     streams: bool
-    input_tokens: int
+    input_at: Callable[[TargetId], int]
+    """By estimate; likewise the next one."""
     output_tokens: int
-    """By estimate."""
     advance: bool
     """Whether turns are taken, or only looked at."""
     rng: random.Random | None
@@ -68,12 +69,16 @@ class Asked:
             case Strategy.LEAST_LOADED:
                 return None if health.load is None else health.load.per_weight(tier.weights[index])
             case Strategy.LOWEST_COST:
-                return cost_nanousd(tier.members[index].facts, self.input_tokens, self.output_tokens)
+                return self._cost(tier, index)
             case Strategy.LOWEST_LATENCY:
                 return usual_s(health, streams=self.streams)
 
+    def _cost(self, tier: Tier, index: int) -> int | None:
+        member = tier.members[index]
+        return cost_nanousd(member.facts, self.input_at(member.target), self.output_tokens)
+
     def _rank_by_cost(self, tier: Tier, index: int) -> float:
-        cost = cost_nanousd(tier.members[index].facts, self.input_tokens, self.output_tokens)
+        cost = self._cost(tier, index)
         return math.inf if cost is None else cost
 
     def _rank_by_latency(self, health: Health) -> float:

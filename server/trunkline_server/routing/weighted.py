@@ -45,6 +45,12 @@ class SmoothWeighted:
             credit[ahead[0][1]] -= total
         return [entry for _, entry in ahead]
 
+    def copy(self) -> SmoothWeighted:
+        """Return another one that stands where this one does: turns taken of it are only looked at."""
+        other = SmoothWeighted(self._weights)
+        other._credit = list(self._credit)
+        return other
+
     def credit_next(self, entry: int) -> float:
         """Return the credit with which an entry would go into the next pick: the highest is picked."""
         return self._credit[entry] + self._weights[entry]

@@ -44,7 +44,7 @@ def decode_routing(routing: pb.RoutingOptions, found: Violations) -> RoutingOpti
         fallback_models=tuple(dict.fromkeys(routing.fallback_models)),
         sticky_key=routing.sticky_key or None,
         criticality=_CRITICALITY.get(routing.criticality),
-        max_cost_nanousd=routing.max_cost_nanousd or None,
+        max_cost_nanousd=routing.max_cost_nanousd if routing.HasField("max_cost_nanousd") else None,
         require_capabilities=frozenset(routing.require_capabilities),
         allow_regions=frozenset(routing.allow_regions),
     )

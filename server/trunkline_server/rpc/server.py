@@ -98,7 +98,8 @@ class GrpcServer:
         self._drain.close()
         self._drain.cut(at_once=True)
         await self._drain.wait_idle(_LAST_WORDS_S)
-        await self._server.stop(None)
+        # Statuses are on their way: a stop without any time would overtake them.
+        await self._server.stop(_LAST_WORDS_S)
 
     async def wait_stopped(self) -> None:
         """Wait until the server has stopped."""
