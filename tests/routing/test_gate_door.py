@@ -140,3 +140,18 @@ def test_a_blockage_is_no_later_than_the_queue_would_be() -> None:
     """What is told to who moves on without joining counts its turn, not the whole queue."""
     house = standing(20)
     assert house.gate.blockage("m", NOBODY, caller="other").retry_after_s == pytest.approx(2 / 2 * 4.0)
+
+
+def test_the_keys_time_counts_who_waits_already() -> None:
+    """A caller whose keys were limited upstream is not told to come before those that wait for the same keys."""
+    house = House(60, 50, 600.0, requests_per_minute=60.0)
+    assert house.gate.try_take("m") is not None
+    alone = house.gate.key_blockage("m")
+    assert alone is not None
+    for number in range(5):
+        house.join(f"caller {number}")
+    behind = house.gate.key_blockage("m")
+    assert behind is not None
+    assert alone.retry_after_s is not None
+    assert behind.retry_after_s is not None
+    assert behind.retry_after_s > alone.retry_after_s + 3

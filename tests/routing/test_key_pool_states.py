@@ -301,3 +301,14 @@ def test_a_cap_that_was_not_said_to_move_stands() -> None:
     pool.give_back("a", "m")
     clock.advance(0.1)
     assert [pool.take("m") for _ in range(2)] == ["a", None]
+
+
+def test_a_bucket_does_not_fill_while_its_key_cools() -> None:
+    """What the provider stopped earns nothing meanwhile: after the cool-down one call goes, then one at a time."""
+    pool, clock = make(KeySpec("a", 1, requests_per_minute=600, burst_s=1))
+    assert [pool.take("m") for _ in range(11)].count("a") == 9, "0.995 of ten"
+    pool.failed("a", "m", limited(2.0))
+    clock.advance(2.01)
+    assert [pool.take("m") for _ in range(3)] == ["a", None, None]
+    clock.advance(0.11)
+    assert [pool.take("m") for _ in range(2)] == ["a", None]

@@ -211,7 +211,12 @@ class Call(Attempts[_Result]):
         retry_after_s = None
         if fail.reason in {Reason.RATE_LIMITED, Reason.UPSTREAM_QUOTA} and told is not None:
             target = told.served_by.target
-            blockage = self.snapshot.providers[target.provider].pool.blockage(target.model)
+            blockage = self.snapshot.providers[target.provider].desk.gate.key_blockage(
+                target.model,
+                tokens=self._need.tokens(target),
+                caller=self._scope.caller.id,
+                criticality=self._need.criticality,
+            )
             retry_after_s = blockage.retry_after_s if blockage is not None else None
         return call_failure(fail, summaries, retry_after_s, told=told, not_made=self.machine.not_made)
 

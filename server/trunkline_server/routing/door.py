@@ -113,6 +113,15 @@ class Door:
             wait_s = max(wait_s, key_at - now)
         return replace(refusal, retry_after_s=max(refusal.retry_after_s, min(wait_s, STAY_AWAY_MAX_S)))
 
+    def by_keys_in_line(self, ask: Ask) -> Refusal | None:
+        """As `by_keys`, and with others in the queue also where a key is free: never less than the shortest time."""
+        refusal = self.by_keys(ask)
+        if refusal is None:
+            return self.by_keys_or_busy(ask) if self._line.waiting else None
+        if refusal.retry_after_s is None:
+            return refusal
+        return replace(refusal, retry_after_s=max(STAY_AWAY_MIN_S, refusal.retry_after_s))
+
     def by_keys_or_busy(self, ask: Ask) -> Refusal:
         """Return the keys' refusal, or that of one whose keys were free only just now."""
         return self.by_keys(ask) or self.saturated(ask, Reason.QUEUE_TIMEOUT, "its keys were busy")

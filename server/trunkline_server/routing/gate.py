@@ -104,6 +104,12 @@ class Gate:
             return self._door.closed()
         return self._door.no_take(Ask(model, exclude_keys, tokens, caller, criticality), self._in_flight)
 
+    def key_blockage(
+        self, model: str, *, tokens: int = 0, caller: str = "", criticality: Criticality = Criticality.CRITICAL
+    ) -> Refusal | None:
+        """Return why no key can serve now, with a time that counts the queue; None if one can and nobody waits."""
+        return self._door.by_keys_in_line(Ask(model, _NOBODY, tokens, caller, criticality))
+
     def _somebody_goes_before(self, kind: Kind, criticality: Criticality) -> bool:
         """Return whether a waiter could go, or waits for the same keys, that is at least as important."""
         return any(

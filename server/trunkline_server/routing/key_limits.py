@@ -117,6 +117,12 @@ class KeyLimits:
             if alone and full_in_s is not None and math.isfinite(full_in_s):
                 bucket.full_by(now + max(0.0, full_in_s), now)
 
+    def stopped(self, model: str, until: float, now: float) -> None:
+        """Believe a 429: at clock time `until` one request goes again, and what the pause would earn is not there."""
+        book = self._books.get(model) or self._open(model, now)
+        if book.requests is not None:
+            book.requests.lower_to(1.0, until, now)
+
     def _open(self, model: str, now: float) -> _Buckets:
         if len(self._books) >= MAX_LIMITED_MODELS:
             self._books = {name: book for name, book in self._books.items() if book.full_at > now}

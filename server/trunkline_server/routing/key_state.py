@@ -252,6 +252,8 @@ class KeyState:
                 cool_down.doublings = min(cool_down.doublings + 1, _MAX_DOUBLINGS)
             span_s = min(COOL_BASE_S * 2.0 ** max(cool_down.doublings - 1, 0), COOL_MAX_S)
         cool_down.until = max(cool_down.until, now + span_s)
+        if self.limits is not None:
+            self.limits.stopped(model, cool_down.until, now)
         self.look_again()
 
     def quarantine(self, reason: FailureClass, now: float, jitter: float) -> None:
