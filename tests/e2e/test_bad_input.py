@@ -282,7 +282,6 @@ async def test_options_that_ask_for_nothing_pass(gateway: Gateways) -> None:
     nothing = RoutingOptions(
         sticky_key="",
         criticality=CRITICALITY_UNSPECIFIED,
-        max_cost_nanousd=0,
         max_first_token=Duration(),
         max_token_gap=Duration(),
         allow_hedge=False,
