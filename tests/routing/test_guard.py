@@ -394,3 +394,32 @@ def test_a_probe_whose_call_was_dropped_gives_its_place_back() -> None:
     world.machine.close()
     world.machine.close()
     assert world.names() == ["a/m", "b/m"]
+
+
+def test_circuits_that_change_while_they_are_asked_keep_nobody_out() -> None:
+    """One whose time comes between two looks is let in: a call is never left with nobody to go to."""
+    world = World(["a/m"], ["b/m"])
+    plan = world.plan()
+    world.set(a=OPEN, b=OPEN)
+    ticking = world.circuits["a/m"]
+    machine = Machine(plan, Allowance(3, world.clock() + 60), clock=world.clock, rng=random.Random(1))
+    looks = 0
+    shut = type(ticking).shut_because
+
+    class Ticking(Circuit):
+        """Opens up right after its first look."""
+
+        __slots__ = ()
+
+        def shut_because(self) -> str | None:
+            nonlocal looks
+            looks += 1
+            told = shut(self)
+            if looks == 1:
+                world.clock.advance(5.6)
+            return told
+
+    ticking.__class__ = Ticking
+    action = machine.handle(Started())
+    assert isinstance(action, TryNow)
+    assert looks > 1

@@ -29,7 +29,8 @@ class Guard:
         if because is None:
             return None
         panic = all(other.shut_because is not None for other in self._candidates if other.rejected is None)
-        return None if panic else because
+        # Asked again: its time may have come while the others were asked, and that is why there is no panic.
+        return None if panic else self._candidates[index].shut_because
 
     def let_in(self, moves: Sequence[Move], later: Iterable[int] = ()) -> tuple[Move, ...]:
         """Return those of `moves` that no circuit refuses, in their order; it is booked whom a ramp lets pass by.

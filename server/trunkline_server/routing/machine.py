@@ -156,6 +156,10 @@ class Machine:
             moves = self.guard.let_in(usable, self._later())
             if moves:
                 return self._try_now(moves)
+        if not self.refusals:
+            # Circuits changed from tier to tier while they were asked, and nobody took the call: nobody is kept out.
+            anybody = (index for index, candidate in enumerate(self.plan.candidates) if candidate.rejected is None)
+            return self._try_now(tuple(map(Move, anybody)))
         return self._end()
 
     def _later(self) -> Iterator[int]:
