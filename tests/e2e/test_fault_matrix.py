@@ -74,14 +74,25 @@ async def run(running: Gateway, cases: list[Case]) -> list[str]:
 
 
 def _miscounted(running: Gateway, seen: list[Seen]) -> list[str]:
-    """Return where the attempts that callers were told of are not those that the upstream saw."""
+    """Return where the attempts that callers were told of are not those that the upstream saw.
+
+    A connection that was used before and fails before a byte of the response is dialled once afresh, as part of the
+    same attempt: whether the fault struck such a connection is a matter of chance.
+    """
     got = running.simulator.stats.by_key
     told: Counter[str] = Counter()
+    afresh: set[str] = set()
     for each in seen:
+        if each.case.place is Place.BEFORE:
+            afresh.add(each.case.key)
         for attempt in each.attempts:
             faulty = attempt.target.provider == each.case.provider
             told[each.case.key if faulty else "sk-healthy"] += not (faulty and each.case.row.refuse)
-    return [f"{key}: {got[key]} upstream calls, {told[key]} told" for key in told if got[key] != told[key]]
+    return [
+        f"{key}: {got[key]} upstream calls, {told[key]} told"
+        for key in told
+        if not told[key] <= got[key] <= told[key] + (key in afresh)
+    ]
 
 
 @pytest.mark.parametrize("name", FAULTS)
