@@ -231,7 +231,7 @@ async def test_a_noisy_neighbour(gateway: Gateways, sized: Sized, rng: Random) -
         f"{used:.1%} of the slots used, {refused_upstream} refused upstream; {quiet.lateness}"
     )
     assert not lost
-    # That it was under load at all: what it says of the quiet ones is asserted below, and a busy machine loses slot time.
+    # That there was load at all; what it meant for the quiet ones is asserted below. A busy machine loses slot time.
     assert used >= 0.75, "the provider was not saturated"
     assert refused_upstream == 0
     # p95 of 45 calls is the third longest of all: three fair turns for the gate.
