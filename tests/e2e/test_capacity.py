@@ -232,7 +232,7 @@ async def test_a_noisy_neighbour(gateway: Gateways, sized: Sized, rng: Random) -
     )
     assert not lost
     # That there was load at all; what it meant for the quiet ones is asserted below. A busy machine loses slot time.
-    assert used >= 0.75, "the provider was not saturated"
+    assert used >= (0.9 if seconds == 30 else 0.75), "the provider was not saturated"
     assert refused_upstream == 0
     # p95 of 45 calls is the third longest of all: three fair turns for the gate.
     assert p95_s <= (2 if seconds == 30 else 3) * fair_turn_s

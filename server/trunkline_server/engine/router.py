@@ -6,7 +6,6 @@ import json
 import random
 import time
 from collections.abc import AsyncGenerator, Callable
-from dataclasses import replace
 
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.estimate import Calibration, estimate_input_tokens
@@ -58,9 +57,7 @@ class RoutingEngine:
         plan, need = self._plan(snapshot, request, scope.caller, streams=False)
         warnings = _warnings(request, scope.caller, plan, None)
         call = UnaryCall(request, scope, plan, snapshot, need, clock=self._clock, rng=self._rng, warnings=warnings)
-        done = await call.run()
-        # The attempt's books know what the answer cost, its provider does not.
-        return replace(done, answer=replace(done.answer, usage=call.answered.usage))
+        return await call.run()
 
     def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
         """Return the answer's frames; planned at once, begun with the first frame that is asked for."""

@@ -33,6 +33,9 @@ class UnaryCall(Call[Answer]):
                 raise RuntimeError("a call ended without an answer and without a failure")
             raise CallFailedError(self.failure)
         last = self.answered
+        if last.usage is not answer.usage:
+            # The attempt's books know what the answer cost, its provider does not.
+            answer = replace(answer, usage=last.usage)
         now = self._clock()
         warnings = self._warnings + last.warnings + answer.warnings
         if self.request.provider_options:
