@@ -136,6 +136,9 @@ def channel_options(*, reuse_port: bool) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", 1000),
+        # The probe lets a stream's window grow to 8 MiB, filled before anybody asked who calls; without it a call
+        # holds 64 KiB until it is read, and a message that is being read still gets the window it needs.
+        ("grpc.http2.bdp_probe", 0),
         # A caller that vanished gives its slot back after 40 s, not at its deadline.
         ("grpc.keepalive_time_ms", 30_000),
         ("grpc.keepalive_timeout_ms", 10_000),
