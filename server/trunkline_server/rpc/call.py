@@ -65,7 +65,9 @@ class Call:
         """
         if self._ending:
             return
-        if at_once:
+        if at_once and self.writer is not None:
+            self.writer.cut(Cause.DRAIN)
+        elif at_once:
             self.cancellation.cancel(Cause.DRAIN)
         else:
             self.work.scope.abort(Reason.SERVER_DRAINING)

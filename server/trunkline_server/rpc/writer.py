@@ -35,6 +35,7 @@ class StreamWriter:
         self._loop = asyncio.get_running_loop()
         self._watchdog: asyncio.TimerHandle | None = None
         self._write_began_at: float | None = None
+        self._cut_for: Cause | None = None
         self.delivered = Delivered()
         self.seq = 0
         """Number of the last frame that was written. A stream that is read on begins with a later one than 1."""
@@ -48,6 +49,17 @@ class StreamWriter:
     def stuck(self) -> bool:
         """Whether a write was given up on: nothing but a status can follow."""
         return self._write_began_at is not None
+
+    def cut(self, why: Cause) -> None:
+        """Cancel the call, once its first write is done if that is under way.
+
+        A cancelled first write leaves grpc thinking that no headers were sent: it would send them again with the
+        status, and fail.
+        """
+        if self.stuck and self.frames == 0:
+            self._cut_for = why
+        else:
+            self._cancellation.cancel(why)
 
     async def write(self, frame: Frame) -> None:
         """Write one frame under the number that it has. Raises CallerGoneError."""
@@ -68,6 +80,8 @@ class StreamWriter:
         self.bytes_out += len(payload)
         if self.first_frame_at is None:
             self.first_frame_at = self._loop.time()
+            if self._cut_for is not None:
+                self._cancellation.cancel(self._cut_for)
         self.delivered.note(frame)
 
     async def write_last(self, closing_frames: tuple[Frame, ...]) -> None:
