@@ -74,6 +74,13 @@ def test_every_reason_has_its_status() -> None:
         Reason.STREAM_NOT_DETACHABLE: code.FAILED_PRECONDITION,
         Reason.STREAM_TOO_OLD: code.OUT_OF_RANGE,
         Reason.STREAM_TAKEN_OVER: code.ABORTED,
+        Reason.CALLER_QUOTA: code.RESOURCE_EXHAUSTED,
+        Reason.CALLER_BUDGET: code.RESOURCE_EXHAUSTED,
+        Reason.STALE_ETAG: code.ABORTED,
+        Reason.CANARY_RUNNING: code.FAILED_PRECONDITION,
+        Reason.VERSION_NOT_FOUND: code.NOT_FOUND,
+        Reason.TARGET_NOT_FOUND: code.NOT_FOUND,
+        Reason.KEY_NOT_FOUND: code.NOT_FOUND,
         Reason.NOT_BUILT: code.UNIMPLEMENTED,
         Reason.INTERNAL: code.INTERNAL,
     } == STATUS_OF_REASON

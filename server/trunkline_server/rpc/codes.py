@@ -32,6 +32,13 @@ STATUS_OF_REASON: dict[Reason, grpc.StatusCode] = {
     Reason.STREAM_NOT_DETACHABLE: grpc.StatusCode.FAILED_PRECONDITION,
     Reason.STREAM_TOO_OLD: grpc.StatusCode.OUT_OF_RANGE,
     Reason.STREAM_TAKEN_OVER: grpc.StatusCode.ABORTED,
+    Reason.CALLER_QUOTA: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.CALLER_BUDGET: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    Reason.STALE_ETAG: grpc.StatusCode.ABORTED,
+    Reason.CANARY_RUNNING: grpc.StatusCode.FAILED_PRECONDITION,
+    Reason.VERSION_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.TARGET_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
+    Reason.KEY_NOT_FOUND: grpc.StatusCode.NOT_FOUND,
     Reason.NOT_BUILT: grpc.StatusCode.UNIMPLEMENTED,
     Reason.INTERNAL: grpc.StatusCode.INTERNAL,
 }
