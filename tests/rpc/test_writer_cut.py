@@ -6,11 +6,11 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from tests.rpc.conftest import text
+
 from trunkline_server.engine.frames import Frame
 from trunkline_server.rpc.cancellation import Cancellation, Cause
 from trunkline_server.rpc.writer import StreamWriter
-
-from tests.rpc.conftest import text
 
 
 class SlowContext:

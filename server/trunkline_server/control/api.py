@@ -40,7 +40,10 @@ class Admin(Protocol):
         ...
 
     async def rollback(self, order: RollbackOrder, actor: Actor) -> RolledBack:
-        """Publish an older version's document again. Raises VERSION_NOT_FOUND, STALE_ETAG, BAD_REQUEST, CANARY_RUNNING."""
+        """Publish an older version's document again.
+
+        Raises VERSION_NOT_FOUND, STALE_ETAG, BAD_REQUEST, CANARY_RUNNING.
+        """
         ...
 
     async def list_versions(self, page_size: int, page_token: str) -> VersionPage:

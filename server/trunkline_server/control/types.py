@@ -22,7 +22,7 @@ class Actor:
     """Who gives an order."""
 
     id: str
-    """The admin's id; `anonymous` where no admins are configured, `file`, `signal` or `guard` for the process itself."""
+    """The admin's id; `anonymous` where no admins are configured; `file`, `signal` or `guard`: the process itself."""
     peer: str = ""
     """Address of the other end of the connection; empty: no RPC."""
 
