@@ -20,7 +20,7 @@ from trunkline_server.engine.router import RoutingEngine
 from trunkline_server.engine.snapshot import Snapshots
 from trunkline_server.http_port import HttpPort
 from trunkline_server.lifecycle import Lifecycle
-from trunkline_server.rpc.auth import OPEN_TABLE, CallerTable
+from trunkline_server.rpc.auth import OPEN_ADMINS, OPEN_TABLE, CallerTable
 from trunkline_server.rpc.health import Status
 from trunkline_server.rpc.listen import ListenError, join_address, split_address
 from trunkline_server.rpc.server import GrpcServer, ServerOptions, admin_server, public_server
@@ -99,7 +99,7 @@ def _servers(compiled: Compiled, settings: ServeSettings, log: Log) -> tuple[Rou
         write_timeout_s=lambda: snapshots.current.limits.write_timeout_s, lb_wait_s=settings.lb_wait_s
     )
     public = public_server(engine, lambda: callers, log, options)
-    return engine, public, admin_server(lambda: OPEN_TABLE, log, ServerOptions())
+    return engine, public, admin_server(None, lambda: OPEN_ADMINS, log, ServerOptions())
 
 
 def caller_table(compiled: Compiled) -> CallerTable:

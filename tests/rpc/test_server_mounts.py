@@ -8,7 +8,7 @@ from grpc_channelz.v1 import channelz_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from tests.rpc.conftest import FakeEngine, MemoryLog, chat, serving
 
-from trunkline_server.rpc.auth import OPEN_TABLE
+from trunkline_server.rpc.auth import OPEN_ADMINS, OPEN_TABLE
 from trunkline_server.rpc.listen import ListenError, join_address, split_address
 from trunkline_server.rpc.server import ServerOptions, admin_server, channel_options, public_server
 
@@ -64,7 +64,7 @@ async def test_reflection_answers_nonsense_as_invalid() -> None:
 
 async def test_the_admin_port_has_health_reflection_and_channelz() -> None:
     """The admin server counts its own calls in channelz, and has no completion service."""
-    server = admin_server(lambda: OPEN_TABLE, MemoryLog(), ServerOptions())
+    server = admin_server(None, lambda: OPEN_ADMINS, MemoryLog(), ServerOptions())
     address = await server.start("127.0.0.1:0")
     try:
         channel: Any

@@ -16,7 +16,7 @@ from trunkline_server.engine.frames import (
 )
 from trunkline_server.rpc.cancellation import Cause
 from trunkline_server.rpc.delivered import Delivered
-from trunkline_server.rpc.writer import StreamWriter
+from trunkline_server.rpc.writer import MessageWriter, StreamWriter
 from trunkline_server.telemetry.canonical import DETACHED, RpcRecord, bounded
 
 _REFUSED = "REFUSED"
@@ -42,10 +42,7 @@ def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, det
     `detachable`: whether the stream was to go on without its reader.
     """
     delivered = writer.delivered
-    record.frames = writer.frames
-    record.bytes_out = writer.bytes_out
-    if writer.first_frame_at is not None:
-        record.first_frame_s = round(writer.first_frame_at - began_at, 6)
+    note_written(record, writer, began_at)
     if delivered.started is not None:
         record.queued_s = delivered.started.queued_s
         _note_route(record, delivered.started.route)
@@ -64,6 +61,14 @@ def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, det
     if record.outcome == _REFUSED and record.served_by:
         # A reader that stalled did not get its end, but something was asked upstream for it.
         record.outcome = StreamOutcome.FAILED.value
+
+
+def note_written(record: RpcRecord, writer: MessageWriter, began_at: float) -> None:
+    """Take in how much a stream wrote, and when it began to; `began_at` in event-loop time."""
+    record.frames = writer.frames
+    record.bytes_out = writer.bytes_out
+    if writer.first_frame_at is not None:
+        record.first_frame_s = round(writer.first_frame_at - began_at, 6)
 
 
 def note_failure(record: RpcRecord, failure: CallFailure) -> None:

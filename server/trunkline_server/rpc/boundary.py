@@ -10,11 +10,13 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import unquote
 from uuid import uuid4
 
 from grpc import StatusCode, aio
 
+from trunkline_server.control.types import Role
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.frames import CallFailedError, CallFailure, Frame
 from trunkline_server.routing.types import Caller, Reason
@@ -27,7 +29,7 @@ from trunkline_server.rpc.violations import (
     InvalidRequestError,
     failure_of_invalid,
 )
-from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
+from trunkline_server.rpc.writer import CallerGoneError, MessageWriter, StreamWriter
 from trunkline_server.telemetry.canonical import RpcRecord, emit
 from trunkline_server.telemetry.logs import Log
 from trunkline_server.telemetry.stack import stack_of
@@ -39,6 +41,8 @@ class UnaryMethod:
 
     path: str
     answer: Callable[[bytes, Work], Awaitable[bytes]]
+    role: Role = Role.OPERATOR
+    """The least that an admin must be; says nothing to callers. Likewise below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +53,19 @@ class StreamMethod:
     open: Callable[[bytes, Work], AsyncGenerator[Frame, None]]
     may_be_empty: bool = False
     """Whether it may end well without any frame; one that has frames always ends with an `end`."""
+    role: Role = Role.OPERATOR
 
 
-Method = UnaryMethod | StreamMethod
+@dataclass(frozen=True, slots=True)
+class WatchMethod:
+    """An RPC with a stream of messages that stand each for itself; `open` returns the generator of their bytes."""
+
+    path: str
+    open: Callable[[bytes, Work], AsyncGenerator[bytes, None]]
+    role: Role = Role.OPERATOR
+
+
+Method = UnaryMethod | StreamMethod | WatchMethod
 
 
 class EndMissingError(Exception):
@@ -86,7 +100,7 @@ class Boundary:
 
     async def refuse(self, path: str, caller_id: str, failure: CallFailure, _unread: object, context: Context) -> None:
         """End an RPC whose message is not to be read."""
-        record = RpcRecord(path, caller=caller_id)
+        record = RpcRecord(path, caller=caller_id, peer=peer_of(context))
         task = _current_task()
         scope = CallScope(Caller(caller_id), None)
         call = Call(context, Cancellation(task), Work(scope, record, self._loop.time()), None)
@@ -106,14 +120,16 @@ class Boundary:
         left_s = time_left_s(context)
         work = Work(
             scope=CallScope(sender.caller, None if left_s is None else now + left_s, sender.previous_attempts),
-            record=RpcRecord(method.path, caller=sender.caller.id, bytes_in=len(raw)),
+            record=RpcRecord(method.path, caller=sender.caller.id, peer=peer_of(context), bytes_in=len(raw)),
             began_at=now,
         )
         cancellation = Cancellation(_current_task())
+        writer: MessageWriter | None = None
         if isinstance(method, StreamMethod):
             writer = StreamWriter(context, cancellation, self._write_timeout_s())
-            return Call(context, cancellation, work, writer)
-        return Call(context, cancellation, work, None)
+        elif isinstance(method, WatchMethod):
+            writer = MessageWriter(context, cancellation, self._write_timeout_s())
+        return Call(context, cancellation, work, writer)
 
     async def _serve(self, method: Method, raw: bytes, call: Call) -> bytes:
         failure: CallFailure | None = None
@@ -128,7 +144,7 @@ class Boundary:
             raise call.gone() from None
         except Exception as error:  # noqa: BLE001  whatever it is, grpc would send its text to the caller
             failure = self._failure_of(error, call)
-        end = None if call.writer is None else call.writer.delivered.end
+        end = None if call.frames is None else call.frames.delivered.end
         if end is not None:
             failure = end.error  # the frame was sent, and the status never disagrees with it
         if failure is not None:
@@ -151,8 +167,14 @@ class Boundary:
             response = await method.answer(raw, call.work)
             call.record.bytes_out = len(response)
             return response
-        writer = call.stream_writer
-        # The engine's frames are written in this very task, and its generator is closed in it too.
+        # Frames and messages are written in this very task, and their generator is closed in it too.
+        if isinstance(method, WatchMethod):
+            messages_out = _of(call.writer)
+            async with aclosing(method.open(raw, call.work)) as messages:
+                async for message in messages:
+                    await messages_out.write_bytes(message)
+            return b""
+        writer = _of(call.frames)
         async with aclosing(method.open(raw, call.work)) as frames:
             async for frame in frames:
                 await writer.write(frame)
@@ -199,9 +221,10 @@ class Boundary:
 
     def _tell(self, call: Call) -> None:
         """Write the line of a call that has ended."""
-        if call.writer is not None:
-            account.note_stream(call.record, call.writer, call.work.began_at, detachable=call.work.detachable)
-        call.record.peer = peer_of(call.context)
+        if call.frames is not None:
+            account.note_stream(call.record, call.frames, call.work.began_at, detachable=call.work.detachable)
+        elif call.writer is not None:
+            account.note_written(call.record, call.writer, call.work.began_at)
         emit(self._log, call.record, self._loop.time() - call.work.began_at)
 
 
@@ -209,6 +232,16 @@ def peer_of(context: Context) -> str:
     """Return the address and port of the other end."""
     kind, _, address = context.peer().partition(":")
     return unquote(address) if kind == "ipv6" else address
+
+
+_Writer = TypeVar("_Writer", bound=MessageWriter)
+
+
+def _of(writer: _Writer | None) -> _Writer:
+    """Return the writer that `_begin` has given a stream."""
+    if writer is None:
+        raise RuntimeError("a call with one answer has no stream")
+    return writer
 
 
 def _current_task() -> asyncio.Task[object]:

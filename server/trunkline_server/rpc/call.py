@@ -14,7 +14,7 @@ from trunkline_server.routing.types import Reason
 from trunkline_server.rpc import account
 from trunkline_server.rpc.cancellation import Cancellation, Cause, time_left_s
 from trunkline_server.rpc.status import status_of
-from trunkline_server.rpc.writer import CallerGoneError, StreamWriter
+from trunkline_server.rpc.writer import CallerGoneError, MessageWriter, StreamWriter
 from trunkline_server.telemetry.canonical import CANCELLED, RpcRecord
 
 Context: TypeAlias = "aio.ServicerContext[bytes, bytes]"
@@ -38,7 +38,7 @@ class Work:
 class Call:
     """One RPC while it is served."""
 
-    def __init__(self, context: Context, cancellation: Cancellation, work: Work, writer: StreamWriter | None) -> None:
+    def __init__(self, context: Context, cancellation: Cancellation, work: Work, writer: MessageWriter | None) -> None:
         self.context = context
         self.cancellation = cancellation
         self.work = work
@@ -47,11 +47,9 @@ class Call:
         self._ending = False
 
     @property
-    def stream_writer(self) -> StreamWriter:
-        """The writer of a stream. Raises RuntimeError for a call with one answer."""
-        if self.writer is None:
-            raise RuntimeError("a call with one answer has no stream")
-        return self.writer
+    def frames(self) -> StreamWriter | None:
+        """The writer of a stream of frames; None for every other call."""
+        return self.writer if isinstance(self.writer, StreamWriter) else None
 
     def tell_draining(self, ends_at: float) -> None:
         """Let the engine know that the server is going down: it puts the frame for that where it fits."""
@@ -61,11 +59,11 @@ class Call:
     def cut(self, *, at_once: bool) -> None:
         """End the call for the drain: by the engine, which still tells all, or `at_once` without it.
 
-        A call that is ending anyway goes on with that.
+        A call that is ending anyway goes on with that. A watch has no engine and no end of its own: it is cut at once.
         """
         if self._ending:
             return
-        if at_once and self.writer is not None:
+        if self.writer is not None and (at_once or self.frames is None):
             self.writer.cut(Cause.DRAIN)
         elif at_once:
             self.cancellation.cancel(Cause.DRAIN)
@@ -76,8 +74,8 @@ class Call:
         """End the call with a status, after the frames that belong to it. Raises what grpc is to see."""
         self._ending = True
         account.note_failure(self.record, failure)
-        if self.writer is not None:
-            await self._close_stream(self.writer, failure)
+        if self.frames is not None:
+            await self._close_stream(self.frames, failure)
         status = status_of(failure)
         self.record.code = status.code.name
         try:

@@ -9,15 +9,17 @@ from dataclasses import dataclass
 import grpc
 from grpc import aio
 
+from trunkline_server.control.api import Admin
 from trunkline_server.engine.api import Engine
-from trunkline_server.rpc import completion
+from trunkline_server.rpc import admin, completion
 from trunkline_server.rpc import health as health_service
+from trunkline_server.rpc.admin import AdminService
 from trunkline_server.rpc.boundary import Boundary
 from trunkline_server.rpc.channelz import SERVICE as CHANNELZ_SERVICE
 from trunkline_server.rpc.channelz import channelz_handlers
 from trunkline_server.rpc.completion import CompletionService
 from trunkline_server.rpc.drain import Drain
-from trunkline_server.rpc.handler import Callers, GuardedHandler, ServiceHandler
+from trunkline_server.rpc.handler import AdminHandler, Admins, CallerHandler, Callers, GuardedHandler
 from trunkline_server.rpc.health import Health, Status
 from trunkline_server.rpc.listen import open_port
 from trunkline_server.rpc.reflection import reflection_handlers
@@ -113,19 +115,28 @@ def public_server(engine: Engine, callers: Callers, log: Log, options: ServerOpt
     health = Health((completion.SERVICE,))
     reflection = reflection_handlers((completion.SERVICE, health_service.SERVICE))
     handlers = (
-        ServiceHandler(boundary, CompletionService(engine).methods(), callers, drain),
+        CallerHandler(boundary, CompletionService(engine).methods(), callers, drain),
         GuardedHandler(boundary, reflection, callers),
     )
     return GrpcServer(handlers, health, drain, options)
 
 
-def admin_server(admins: Callers, log: Log, options: ServerOptions) -> GrpcServer:
-    """Return the server for operators: health, reflection and channelz."""
+def admin_server(room: Admin | None, admins: Admins, log: Log, options: ServerOptions) -> GrpcServer:
+    """Return the server for operators: admin service, health; reflection and channelz for every admin.
+
+    Without a control room there is no admin service.
+    """
     drain = Drain()
     boundary = Boundary(drain, log, options.write_timeout_s)
-    reflection = reflection_handlers((CHANNELZ_SERVICE, health_service.SERVICE))
-    handlers = (GuardedHandler(boundary, {**reflection, **channelz_handlers()}, admins),)
-    return GrpcServer(handlers, Health(()), drain, options)
+    methods = () if room is None else AdminService(room).methods()
+    services = () if room is None else (admin.SERVICE,)
+    health = Health(services)
+    reflection = reflection_handlers((*services, CHANNELZ_SERVICE, health_service.SERVICE))
+    handlers = (
+        AdminHandler(boundary, methods, admins, drain),
+        GuardedHandler(boundary, {**reflection, **channelz_handlers()}, admins),
+    )
+    return GrpcServer(handlers, health, drain, options)
 
 
 def channel_options(*, reuse_port: bool) -> list[tuple[str, int]]:

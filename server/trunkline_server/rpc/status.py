@@ -19,7 +19,7 @@ DEFAULT_RETRY_AFTER_S = 1.0
 _MAX_RETRY_AFTER_S = 86_400.0
 _NEVER_AGAIN = "-1"
 
-_OURS = frozenset({Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.DEADLINE_IN_QUEUE, Reason.SHED})
+_OURS = frozenset({Reason.QUEUE_FULL, Reason.QUEUE_TIMEOUT, Reason.DEADLINE_IN_QUEUE, Reason.SHED, Reason.CALLER_QUOTA})
 """Refusals of ours before anything was dispatched: the caller's library may come again, later."""
 
 

@@ -39,7 +39,10 @@ _DETAIL_BYTES = 64
 _QUOTAS = {
     Reason.RATE_LIMITED: "the provider's rate limit is reached",
     Reason.UPSTREAM_QUOTA: "the provider's quota or credit is used up",
+    Reason.CALLER_QUOTA: "a limit of the caller itself is reached",
+    Reason.CALLER_BUDGET: "the caller's budget of the day is spent",
 }
+_CALLERS_OWN = frozenset({Reason.CALLER_QUOTA, Reason.CALLER_BUDGET})
 
 
 _Entry = TypeVar("_Entry", bound=Message)
@@ -106,8 +109,8 @@ def _metadata(failure: CallFailure) -> Iterator[tuple[str, str]]:
 
 
 def _quota_failure(failure: CallFailure) -> error_details_pb2.QuotaFailure:
-    """Return whose quota it is: the target's whose failure is told. Accounts and keys are not named."""
-    subject = "provider"
+    """Return whose quota it is: the caller's, or that of the target whose failure is told. No account, no key."""
+    subject = "caller" if failure.reason in _CALLERS_OWN else "provider"
     for attempt in failure.attempts:
         if attempt.failure is not None and attempt.failure.failure_class is failure.failure_class:
             subject = cut_utf8(str(attempt.served_by.target), _MAX_KEY_BYTES * 2)

@@ -1,4 +1,4 @@
-"""Writes the frames of one stream, and cuts off a reader that takes too long.
+"""Writes the messages of one stream, and cuts off a reader that takes too long.
 
 Only one write may be under way in a call, and grpc's own flow control is what a write waits for. The one timer of a
 stream is armed with its first frame and set anew only when it fires, so a frame costs two reads of the clock.
@@ -20,8 +20,8 @@ class CallerGoneError(Exception):
     """A write failed: the caller is no longer there. Never a failure of a provider."""
 
 
-class StreamWriter:
-    """The writing side of one streaming RPC, for the RPC's own task alone."""
+class MessageWriter:
+    """The writing side of one streaming RPC whose messages say nothing to us, for the RPC's own task alone."""
 
     def __init__(
         self,
@@ -36,9 +36,6 @@ class StreamWriter:
         self._watchdog: asyncio.TimerHandle | None = None
         self._write_began_at: float | None = None
         self._cut_for: Cause | None = None
-        self.delivered = Delivered()
-        self.seq = 0
-        """Number of the last frame that was written. A stream that is read on begins with a later one than 1."""
         self.frames = 0
         """How many frames were written."""
         self.bytes_out = 0
@@ -61,9 +58,8 @@ class StreamWriter:
         else:
             self._cancellation.cancel(why)
 
-    async def write(self, frame: Frame) -> None:
-        """Write one frame under the number that it has. Raises CallerGoneError."""
-        payload = encode_frame(frame)
+    async def write_bytes(self, payload: bytes) -> None:
+        """Write one message. Raises CallerGoneError."""
         now = self._loop.time()
         if self._watchdog is None:
             self._watchdog = self._loop.call_at(now + self._write_timeout_s, self._watch)
@@ -75,20 +71,12 @@ class StreamWriter:
         except Exception as error:
             raise CallerGoneError from error
         self._write_began_at = None
-        self.seq = frame.seq
         self.frames += 1
         self.bytes_out += len(payload)
         if self.first_frame_at is None:
             self.first_frame_at = self._loop.time()
             if self._cut_for is not None:
                 self._cancellation.cancel(self._cut_for)
-        self.delivered.note(frame)
-
-    async def write_last(self, closing_frames: tuple[Frame, ...]) -> None:
-        """Write the frames that end a stream which the engine did not end. Raises CallerGoneError."""
-        for frame in closing_frames:
-            frame.seq = self.seq + 1
-            await self.write(frame)
 
     def close(self) -> None:
         """Stop the timer. To be called once, whatever happened."""
@@ -104,3 +92,30 @@ class StreamWriter:
             self._watchdog = self._loop.call_at(due_at, self._watch)
         else:
             self._cancellation.cancel(Cause.SLOW_READER)
+
+
+class StreamWriter(MessageWriter):
+    """The same for a stream of the engine's frames, which are followed as they go out."""
+
+    def __init__(
+        self,
+        context: aio.ServicerContext[bytes, bytes],
+        cancellation: Cancellation,
+        write_timeout_s: float,
+    ) -> None:
+        super().__init__(context, cancellation, write_timeout_s)
+        self.delivered = Delivered()
+        self.seq = 0
+        """Number of the last frame that was written. A stream that is read on begins with a later one than 1."""
+
+    async def write(self, frame: Frame) -> None:
+        """Write one frame under the number that it has. Raises CallerGoneError."""
+        await self.write_bytes(encode_frame(frame))
+        self.seq = frame.seq
+        self.delivered.note(frame)
+
+    async def write_last(self, closing_frames: tuple[Frame, ...]) -> None:
+        """Write the frames that end a stream which the engine did not end. Raises CallerGoneError."""
+        for frame in closing_frames:
+            frame.seq = self.seq + 1
+            await self.write(frame)
