@@ -111,9 +111,9 @@ def test_an_address_survives_being_taken_apart(listen: str) -> None:
 
 def test_every_setting_of_the_server_is_explicit() -> None:
     """The settings that bite by their defaults are set, SO_REUSEPORT off unless it is asked for."""
-    settings = dict(channel_options(reuse_port=False))
+    settings = dict(channel_options(ServerOptions()))
     assert settings["grpc.so_reuseport"] == 0
-    assert dict(channel_options(reuse_port=True))["grpc.so_reuseport"] == 1
+    assert dict(channel_options(ServerOptions(reuse_port=True)))["grpc.so_reuseport"] == 1
     assert settings["grpc.max_receive_message_length"] == 32 * 1024 * 1024
     assert settings["grpc.max_concurrent_streams"] == 1000
     assert settings["grpc.http2.min_ping_interval_without_data_ms"] == 10_000

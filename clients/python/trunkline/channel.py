@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import grpc
 import grpc.aio
 
+from trunkline.tls import credentials_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from trunkline.tls import PathText
 
 Q = TypeVar("Q")
 R = TypeVar("R")
@@ -54,7 +58,11 @@ def connect(
     target: str,
     *,
     token: str | None = None,
-    tls: grpc.ChannelCredentials | None = None,
+    tls: grpc.ChannelCredentials | bool | None = None,
+    ca: PathText | None = None,
+    cert: PathText | None = None,
+    key: PathText | None = None,
+    server_name: str | None = None,
     plaintext_token: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> grpc.Channel:
@@ -62,15 +70,24 @@ def connect(
 
     target: where the server is, as grpc has it: `host:port`, `dns:///host:port`, `unix:path`.
     token: the caller's token, sent as `authorization: Bearer …` with every call.
-    tls: credentials of `grpc.ssl_channel_credentials`, with a client certificate for mTLS. None: no encryption.
+    tls: True for TLS 1.2 or later, or credentials of `grpc.ssl_channel_credentials`. None: TLS if one of the next three
+        is given, else no encryption. False: none.
+    ca: PEM file of the authority that the server's certificate is checked against. None: those that grpc ships.
+    cert, key: PEM files of the certificate to show, for mTLS, and of its key without a password.
+    server_name: the name that the server's certificate must have, where it is not the one in `target`.
     plaintext_token: send the token without encryption to another machine, where something else protects the way.
     options: further options of grpc's channel, by name; they win over those set here.
 
-    Raises ValueError if the token would leave this machine without encryption, or is no token.
+    Raises ValueError if the token would leave this machine without encryption, or is no token, and for files that
+    cannot be used. They are read once: a channel that was opened goes on with what they held.
     """
-    bearer = _bearer(target, token, plaintext=tls is None and not plaintext_token)
-    merged = list({**_OPTIONS, **(options or {})}.items())
-    channel = grpc.insecure_channel(target, merged) if tls is None else grpc.secure_channel(target, tls, merged)
+    credentials = credentials_of(tls, ca=ca, cert=cert, key=key, server_name=server_name)
+    bearer = _bearer(target, token, plaintext=credentials is None and not plaintext_token)
+    merged = _merged(options, server_name)
+    if credentials is None:
+        channel = grpc.insecure_channel(target, merged)
+    else:
+        channel = grpc.secure_channel(target, credentials, merged)
     return channel if bearer is None else grpc.intercept_channel(channel, _Bearer(bearer))
 
 
@@ -78,7 +95,11 @@ def connect_aio(
     target: str,
     *,
     token: str | None = None,
-    tls: grpc.ChannelCredentials | None = None,
+    tls: grpc.ChannelCredentials | bool | None = None,
+    ca: PathText | None = None,
+    cert: PathText | None = None,
+    key: PathText | None = None,
+    server_name: str | None = None,
     plaintext_token: bool = False,
     options: Mapping[str, Any] | None = None,
 ) -> grpc.aio.Channel:
@@ -86,13 +107,20 @@ def connect_aio(
 
     Takes and raises what `connect` does.
     """
-    bearer = _bearer(target, token, plaintext=tls is None and not plaintext_token)
-    merged = list({**_OPTIONS, **(options or {})}.items())
+    credentials = credentials_of(tls, ca=ca, cert=cert, key=key, server_name=server_name)
+    bearer = _bearer(target, token, plaintext=credentials is None and not plaintext_token)
+    merged = _merged(options, server_name)
     # grpc.aio takes an interceptor for the first kind of call that it knows, so there is one for each.
     interceptors = [] if bearer is None else [_AioUnaryBearer(bearer), _AioStreamBearer(bearer)]
-    if tls is None:
+    if credentials is None:
         return grpc.aio.insecure_channel(target, merged, interceptors=interceptors)
-    return grpc.aio.secure_channel(target, tls, merged, interceptors=interceptors)
+    return grpc.aio.secure_channel(target, credentials, merged, interceptors=interceptors)
+
+
+def _merged(options: Mapping[str, Any] | None, server_name: str | None) -> list[tuple[str, Any]]:
+    """Return the channel's options: ours, and the caller's over them."""
+    named = {} if server_name is None else {"grpc.ssl_target_name_override": server_name}
+    return list({**_OPTIONS, **named, **(options or {})}.items())
 
 
 def _bearer(target: str, token: str | None, *, plaintext: bool) -> str | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+import grpc
 from grpc import aio
 
 
@@ -25,11 +26,18 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def open_port(server: aio.Server, listen: str) -> str:
-    """Let the server listen, and return the address that it has; port 0 becomes the port it got. Raises ListenError."""
+def open_port(server: aio.Server, listen: str, credentials: grpc.ServerCredentials | None = None) -> str:
+    """Let the server listen, and return the address that it has; port 0 becomes the port it got. Raises ListenError.
+
+    Without credentials the port is not encrypted.
+    """
     host, port = split_address(listen)
+    address = join_address(host, port)
     try:
-        bound = server.add_insecure_port(join_address(host, port))
+        if credentials is None:
+            bound = server.add_insecure_port(address)
+        else:
+            bound = server.add_secure_port(address, credentials)
     except RuntimeError:
         raise ListenError(f"cannot listen on {listen}: {_why_not(host, port)}") from None
     return join_address(host, bound)

@@ -23,10 +23,20 @@ from trunkline_server.rpc.handler import AdminHandler, Admins, CallerHandler, Ca
 from trunkline_server.rpc.health import Health, Status
 from trunkline_server.rpc.listen import open_port
 from trunkline_server.rpc.reflection import reflection_handlers
+from trunkline_server.rpc.tls import ServerTls
 from trunkline_server.telemetry.logs import Log
 
 MAX_RECEIVE_BYTES = 32 * 1024 * 1024
 """Largest request. A larger one is refused by grpc itself, as RESOURCE_EXHAUSTED without details."""
+
+MAX_CONNECTIONS = 10_000
+"""Connections that a port holds at a time; further ones are closed as they come."""
+
+HANDSHAKE_S = 10.0
+"""How long a peer may take from its connection to its first HTTP/2 settings, TLS included."""
+
+IDLE_S = 300
+"""A connection without calls is closed after so long; a client library opens another for its next call."""
 
 MAX_METADATA_BYTES = 16 * 1024
 """Largest metadata. Both of grpc's limits are set to it: between a soft and a hard one it refuses at random."""
@@ -48,6 +58,10 @@ class ServerOptions:
     """Whether several processes share the port. Connections are spread over them, not calls."""
     lb_wait_s: float = 0.0
     """How long a draining server goes on taking calls after its health says NOT_SERVING."""
+    tls: ServerTls | None = None
+    """The certificate of the port. None: it is not encrypted."""
+    max_connections: int = MAX_CONNECTIONS
+    handshake_s: float = HANDSHAKE_S
 
 
 class GrpcServer:
@@ -56,7 +70,8 @@ class GrpcServer:
     def __init__(
         self, handlers: Sequence[grpc.GenericRpcHandler], health: Health, drain: Drain, options: ServerOptions
     ) -> None:
-        self._server = aio.server(handlers=(*handlers, health), options=channel_options(reuse_port=options.reuse_port))
+        self._server = aio.server(handlers=(*handlers, health), options=channel_options(options))
+        self._tls = options.tls
         self._lb_wait_s = options.lb_wait_s
         self._drain = drain
         self.health = health
@@ -68,7 +83,7 @@ class GrpcServer:
 
     async def start(self, listen: str) -> str:
         """Listen on `HOST:PORT` and serve; returns the address with port 0 resolved. Raises ListenError."""
-        address = open_port(self._server, listen)
+        address = open_port(self._server, listen, None if self._tls is None else self._tls.credentials())
         await self._server.start()
         self.health.set_all(Status.SERVING)
         return address
@@ -139,7 +154,7 @@ def admin_server(room: Admin | None, admins: Admins, log: Log, options: ServerOp
     return GrpcServer(handlers, health, drain, options)
 
 
-def channel_options(*, reuse_port: bool) -> list[tuple[str, int]]:
+def channel_options(options: ServerOptions) -> list[tuple[str, int]]:
     """Return the settings of a server, each of them on purpose."""
     return [
         ("grpc.max_receive_message_length", MAX_RECEIVE_BYTES),  # pictures in prompts
@@ -147,6 +162,11 @@ def channel_options(*, reuse_port: bool) -> list[tuple[str, int]]:
         ("grpc.max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.absolute_max_metadata_size", MAX_METADATA_BYTES),
         ("grpc.max_concurrent_streams", 1000),
+        # What a peer costs that nobody knows yet: by default it may be silent for 2 min, then idle for ever, and open
+        # as many connections as there are file descriptors.
+        ("grpc.server_handshake_timeout_ms", int(options.handshake_s * 1000)),
+        ("grpc.max_connection_idle_ms", IDLE_S * 1000),
+        ("grpc.max_allowed_incoming_connections", options.max_connections),
         # The probe lets a stream's window grow to 8 MiB, filled before anybody asked who calls; without it a call
         # holds 64 KiB until it is read, and a message that is being read still gets the window it needs.
         ("grpc.http2.bdp_probe", 0),
@@ -157,6 +177,6 @@ def channel_options(*, reuse_port: bool) -> list[tuple[str, int]]:
         # By default a client that pings more often than every 5 min is cut off during a long silence.
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
         # On by default: two servers on one port would split the traffic in silence.
-        ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.so_reuseport", int(options.reuse_port)),
         ("grpc.enable_channelz", 1),
     ]
