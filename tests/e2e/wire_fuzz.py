@@ -1,4 +1,4 @@
-"""Makes CompleteRequest messages that are nearly right: valid ones, and what damage of every kind makes of them."""
+"""Makes messages that are nearly right: valid ones, and what damage of every kind makes of them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from trunkline.v1 import (
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message as ProtoMessage
 
@@ -88,10 +88,11 @@ REALS = [0.0, -0.0, 1.0, -1.0, 1e308, float("nan"), float("inf"), float("-inf"),
 
 
 class Mutator:
-    """An endless source of payloads, drawn from one seeded random source."""
+    """An endless source of payloads, drawn from one seeded random source; `valid`: what they are made of."""
 
-    def __init__(self, rng: random.Random) -> None:
+    def __init__(self, rng: random.Random, valid: Sequence[ProtoMessage] = VALID) -> None:
         self._rng = rng
+        self._messages = valid
         self._kinds: list[tuple[str, Callable[[], bytes]]] = [
             ("valid", self._valid),
             ("bytes", self._bytes),
@@ -100,9 +101,10 @@ class Mutator:
             ("fields", self._fields),
             ("fields", self._fields),
             ("spliced", self._spliced),
-            ("deep", self._deep),
             ("random", self._random),
         ]
+        if isinstance(valid[0], CompleteRequest):
+            self._kinds.append(("deep", self._deep))
 
     def next(self) -> tuple[str, bytes]:
         """Return the next payload and what was done to it."""
@@ -110,7 +112,7 @@ class Mutator:
         return name, make()
 
     def _valid(self) -> bytes:
-        return self._rng.choice(VALID).SerializeToString()
+        return self._rng.choice(self._messages).SerializeToString()
 
     def _bytes(self) -> bytes:
         """Flip, insert, drop or cut bytes."""
@@ -131,7 +133,9 @@ class Mutator:
 
     def _fields(self) -> bytes:
         """Set some fields, anywhere in a valid message, to values of their type."""
-        message = CompleteRequest.FromString(self._valid())
+        whole = self._rng.choice(self._messages)
+        message = type(whole)()
+        message.CopyFrom(whole)
         for _ in range(self._rng.randint(1, 3)):
             self._damage(message)
         return message.SerializeToString()
@@ -164,9 +168,9 @@ class Mutator:
 
     def _random(self) -> bytes:
         """A message drawn field by field from the descriptor."""
-        message = CompleteRequest()
+        message = type(self._messages[0])()
         self._fill(message, MAX_DEPTH)
-        if self._rng.random() < 0.7:
+        if isinstance(message, CompleteRequest) and self._rng.random() < 0.7:
             message.model = "default"
         return message.SerializeToString()
 
