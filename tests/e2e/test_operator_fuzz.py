@@ -1,4 +1,4 @@
-"""Operators, callers and routes files of every kind of wrongness: typed errors, flat memory, a server that serves on."""
+"""Orders, requests and routes files of every kind of wrongness: typed errors, flat memory, a server that goes on."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ TTL = Duration(seconds=1)
 
 ORDERS: Final[dict[str, list[ProtoMessage]]] = {
     "GetRoutes": [GetRoutesRequest(), GetRoutesRequest(version=1)],
-    "ListRouteVersions": [ListRouteVersionsRequest(page_size=3), ListRouteVersionsRequest(page_token="x")],
+    "ListRouteVersions": [ListRouteVersionsRequest(page_size=3), ListRouteVersionsRequest(page_size=100)],
     "RollbackRoutes": [RollbackRoutesRequest(to_version=1, reason="fuzz", if_match_etag="1-x", dry_run=True)],
     "GetStatus": [GetStatusRequest()],
     "OverrideTarget": [
