@@ -104,3 +104,21 @@ async def test_a_cancelled_drain_leaves_nothing_running() -> None:
         await asyncio.sleep(0)
     assert (drained.cancelled, drained.stopped) == (True, 1)
     assert asyncio.all_tasks() == before
+
+
+async def test_a_hang_up_is_passed_on_and_stops_nothing() -> None:
+    """SIGHUP calls what reads the routes again, each time, and the process stays ready."""
+    heard = asyncio.Queue[int]()
+    drained = Drained()
+    with Lifecycle(lambda: heard.put_nowait(1)) as life:
+        running = asyncio.ensure_future(life.run(drained.drain, drained.stop_now))
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            async with asyncio.timeout(5):
+                await heard.get()
+        assert life.ready
+        life.drain(1.5)
+        life.drain(99.0)
+        drained.end.set()
+        assert await running
+        assert life.grace_s == 1.5
