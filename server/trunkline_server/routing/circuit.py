@@ -8,6 +8,8 @@
 A circuit decides and never waits. Nobody is kept out by force: who has nowhere else to go enters all the same, and
 what became of such a call changes neither an open nor a half-open circuit. An attempt's outcome counts only while the
 circuit is in the state in which the attempt was let in: what an older state sent says nothing of the present one.
+
+An operator may force a circuit open or closed. Then neither time nor outcomes move it, and outcomes are not counted.
 """
 
 from __future__ import annotations
@@ -113,6 +115,7 @@ class Circuit:
         "_closed_at",
         "_credit",
         "_doublings",
+        "_forced",
         "_generation",
         "_limits",
         "_outcomes",
@@ -132,6 +135,8 @@ class Circuit:
         self.calm = True
         """CLOSED for sure: lets everybody in. When False, time may have closed it since; ask `state`."""
         self._generation = 0
+        self._forced = False
+        """Whether an operator holds it in the state that it is in."""
         self._outcomes = _Outcomes(limits)
         self._doublings = 0
         self._closed_at = -math.inf
@@ -156,6 +161,8 @@ class Circuit:
             return None
         self._move_on()
         if self._state is CircuitState.OPEN:
+            if self._forced:
+                return "held open by an operator"
             return f"open for another {self._until - self._clock():.1f} s"
         if self._state is CircuitState.HALF_OPEN and self._probe is not None:
             return "half-open, and its one probe is under way"
@@ -195,7 +202,7 @@ class Circuit:
     def book(self, permit: Permit, *, failed: bool) -> None:
         """Count an outcome: `Permit.succeeded` and `Permit.failed` end here."""
         self._move_on()
-        if permit.generation != self._generation:
+        if self._forced or permit.generation != self._generation:
             return
         if self._state is CircuitState.CLOSED:
             if self._outcomes.book(self._clock(), failed=failed):
@@ -213,11 +220,38 @@ class Circuit:
         if permit is self._probe:
             self._probe = None
 
+    # -- an operator's word
+
+    @property
+    def forced(self) -> bool:
+        """Whether an operator holds it in the state that it is in."""
+        return self._forced
+
+    def force_open(self) -> None:
+        """Stay OPEN, whatever happens, until `unforce`."""
+        self._force(CircuitState.OPEN)
+
+    def force_closed(self) -> None:
+        """Stay CLOSED, whatever happens, until `unforce`."""
+        self._force(CircuitState.CLOSED)
+
+    def unforce(self) -> None:
+        """Take an operator's word back: what was held open comes back by a probe, what was held closed counts anew."""
+        if self._forced:
+            self._forced = False
+            came_from = self._state
+            self._change(CircuitState.HALF_OPEN if came_from is CircuitState.OPEN else came_from, self._clock())
+
+    def _force(self, state: CircuitState) -> None:
+        if not self._forced or self._state is not state:
+            self._change(state, self._clock())
+            self._forced = True
+
     # -- from state to state
 
     def _move_on(self) -> None:
         """Make the changes that time alone brings."""
-        if self.calm or self._state is CircuitState.HALF_OPEN or self._clock() < self._until:
+        if self.calm or self._forced or self._state is CircuitState.HALF_OPEN or self._clock() < self._until:
             return
         if self._state is CircuitState.OPEN:
             self._change(CircuitState.HALF_OPEN, self._until)

@@ -326,6 +326,11 @@ class Gate:
         while (ticket := self._line.first(frozenset(), self._clock())) is not None:
             self._refuse(ticket, self._door.closed())
 
+    def drop_waiters(self, model: str) -> None:
+        """Refuse whoever waits for a model that its keys may not serve any more, whether a slot is free or not."""
+        for kind in [kind for kind in self._line.kinds if kind[0] == model]:
+            self._refuse_in_vain(kind)
+
     def __repr__(self) -> str:
         closed = ", closed" if self._closed else ""
         return (

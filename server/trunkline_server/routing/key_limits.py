@@ -77,6 +77,17 @@ class KeyLimits:
         at = -math.inf if book.requests is None else book.requests.ready_at(1.0)
         return at if book.tokens is None else max(at, book.tokens.ready_at(tokens))
 
+    def room(self, now: float) -> tuple[float | None, float | None]:
+        """Return the requests and the tokens that every model could still take at once now; None: no limit.
+
+        Each model has limits of its own: told is that of the model which has least left. O(models) that it remembers.
+        """
+        books = self._books.values()
+        unused = _Buckets(self.requests, self.tokens)
+        requests = [book.requests.room(now) for book in (unused, *books) if book.requests is not None]
+        tokens = [book.tokens.room(now) for book in (unused, *books) if book.tokens is not None]
+        return min(requests, default=None), min(tokens, default=None)
+
     def interval_s(self, tokens: int) -> float:
         """Return the seconds between requests of so many tokens at the limit."""
         requests_s = 0.0 if self.requests is None else self.requests.unit_s

@@ -11,32 +11,24 @@ from random import Random
 
 from trunkline_server.routing.clock import Clock
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.key_blockage import held_by_operator, refused_by_keys, unavailable
 from trunkline_server.routing.key_lane import Lane
 from trunkline_server.routing.key_limited_lane import LimitedLane
 from trunkline_server.routing.key_limits import Remaining
 from trunkline_server.routing.key_models import ModelSet
 from trunkline_server.routing.key_state import QUARANTINE_BASE_S, CoolDown, KeySpec, KeyState, KeyStatus, KeyView
 from trunkline_server.routing.lease import LeaseError
-from trunkline_server.routing.types import Reason, Refusal, reason_of
+from trunkline_server.routing.types import Refusal
 
 __all__ = ["KeyPool", "KeySpec", "KeyView"]
 
 QUARANTINE_JITTER = 0.1
-PROBE_OUTCOME_S = 1.0
-"""How long to stay away from a pool whose last key is just being probed: about one call."""
 MAX_LANES = 64
 """Models whose turns are remembered. Callers may name any model, so there must be an end to it; a model that was
 pushed out starts its turns afresh, at random points, which keeps the shares right on average."""
 _HORIZON = 1e8
 """A lane is made anew at this virtual time, long before a step could be lost in a float's last digits."""
 _NOBODY: frozenset[str] = frozenset()
-_TOLD = {
-    FailureClass.RATE_LIMITED: "every usable key of {} for {} is cooling down",
-    FailureClass.KEY_EXHAUSTED: "every key of {} for {} is out of quota or rejected",
-    FailureClass.KEY_REJECTED: "every key of {} for {} was rejected by the provider",
-    FailureClass.SATURATED: "every usable key of {} for {} is at its own limit",
-    FailureClass.MODEL_UNAVAILABLE: "every key of {} for {} was taken out by an operator",
-}
 
 
 class KeyPool:
@@ -55,6 +47,8 @@ class KeyPool:
         self._lanes: dict[str, Lane | LimitedLane] = {}
         self._accounts: dict[str, list[KeyState]] = {}
         """Keys by their quota group."""
+        self._held_models: dict[str, KeyStatus] = {}
+        """Models that an operator lets nobody have, DRAINING or DISABLED: outlasts any configuration."""
         self.reconfigure(keys)
 
     def reconfigure(self, keys: Sequence[KeySpec]) -> None:
@@ -223,33 +217,24 @@ class KeyPool:
         """
         lane = self._lanes.get(model) or self._open_lane(model)
         if lane is None:
-            return self._unavailable(f"no key of {self.provider} may serve {model}")
+            held = self._held_models.get(model)
+            if held is not None:
+                return held_by_operator(self.provider, model, held)
+            return unavailable(f"no key of {self.provider} may serve {model}")
         now = self._clock()
         at = lane.earliest(exclude, now, tokens)
         if at is not None and at <= now:
             return None
         if at is None and tokens and self.never_fits(model, tokens):
-            return self._unavailable(f"{tokens} tokens are more than a key of {self.provider} may use in a minute")
+            return unavailable(f"{tokens} tokens are more than a key of {self.provider} may use in a minute")
         never = at is None
         left = [key for key in lane.keys if key.id not in exclude] if exclude else lane.keys
         if not left:
             at = lane.earliest(_NOBODY, now, tokens)
             if at is not None and at <= now:
-                return self._unavailable(f"every key of {self.provider} for {model} was tried")
+                return unavailable(f"every key of {self.provider} for {model} was tried")
             left = lane.keys
-        failure_class = _held_back_by(left, model, now)
-        retry_after_s = PROBE_OUTCOME_S if at is None else at - now
-        told = _TOLD[failure_class].format(self.provider, model)
-        if failure_class is FailureClass.MODEL_UNAVAILABLE:
-            return self._unavailable(told)
-        # The reason tells callers which bound it was: the keys' and not the queue's.
-        ours = failure_class is FailureClass.SATURATED
-        reason = Reason.RATE_LIMITED if ours else reason_of(failure_class)
-        return Refusal(failure_class, reason, told, retry_after_s, never)
-
-    @staticmethod
-    def _unavailable(told: str) -> Refusal:
-        return Refusal(FailureClass.MODEL_UNAVAILABLE, Reason.MODEL_UNAVAILABLE, told, never=True)
+        return refused_by_keys(self.provider, left, model, now=now, at=at, never=never)
 
     # -- what is learnt
 
@@ -313,6 +298,15 @@ class KeyPool:
         key.hold(status)
         self._unpark(key)
 
+    def hold_model(self, model: str, status: KeyStatus) -> None:
+        """Let nobody have this model, DRAINING or DISABLED, until `free_model`; calls in flight end."""
+        self._held_models[model] = status
+        self._lanes.pop(model, None)
+
+    def free_model(self, model: str) -> None:
+        """Let the model be had again. Does nothing if it was not held."""
+        self._held_models.pop(model, None)
+
     # -- what it tells
 
     def states(self) -> list[KeyView]:
@@ -332,6 +326,8 @@ class KeyPool:
     # -- lanes
 
     def _open_lane(self, model: str) -> Lane | LimitedLane | None:
+        if model in self._held_models:
+            return None
         keys = sorted(
             (entry for model_set in self._sets if model_set.allows(model) for entry in model_set.keys),
             key=lambda entry: entry[0],
@@ -353,22 +349,6 @@ class KeyPool:
         now = self._clock()
         for lane in self._lanes.values():
             lane.unpark(key, now)
-
-
-def _held_back_by(keys: Sequence[KeyState], model: str, now: float) -> FailureClass:
-    """Return the class that tells best why none of these keys can serve."""
-    found = FailureClass.MODEL_UNAVAILABLE
-    for key in keys:
-        if key.held is not None:
-            continue
-        reason = key.quarantine_reason
-        if reason is None and not key.cools(model, now):
-            return FailureClass.SATURATED
-        if reason is None:
-            found = FailureClass.RATE_LIMITED
-        elif found is not FailureClass.RATE_LIMITED and found is not FailureClass.KEY_EXHAUSTED:
-            found = reason
-    return found
 
 
 def _accounts(keys: Iterable[KeyState]) -> dict[str, list[KeyState]]:

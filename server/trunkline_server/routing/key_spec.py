@@ -84,3 +84,10 @@ class KeyView:
     """Of a quarantine."""
     cooling: tuple[tuple[str, float], ...] = ()
     """Models that it may not serve now, each with the clock time at which it may again."""
+    max_in_flight: int | None = None
+    """Its present cap of calls in flight; None: it has none."""
+    room_requests: float | None = None
+    """Requests that the model which has least left could take at once now; None: no limit. Likewise the next one."""
+    room_tokens: float | None = None
+    quota_group: str | None = None
+    weight: float = 1.0

@@ -313,7 +313,20 @@ class KeyState:
         """Return what may be told of it."""
         cooling = tuple(sorted((model, c.until) for model, c in self._cooling.items() if c.until > now))
         status, until = self._status(now, cooling)
-        return KeyView(self.id, status, until, self.in_flight, self.quarantine_reason, cooling)
+        requests, tokens = (None, None) if self.limits is None else self.limits.room(now)
+        return KeyView(
+            self.id,
+            status,
+            until,
+            self.in_flight,
+            self.quarantine_reason,
+            cooling,
+            self.spec.max_in_flight if self.cap is None else self.cap.value,
+            requests,
+            tokens,
+            self.spec.quota_group,
+            self.spec.weight,
+        )
 
     def _status(self, now: float, cooling: tuple[tuple[str, float], ...]) -> tuple[KeyStatus, float | None]:
         if self.removed:

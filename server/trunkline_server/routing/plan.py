@@ -12,6 +12,8 @@ from trunkline_server.routing.types import Refusal, TargetId
 
 CIRCUIT = "circuit"
 """The constraint of a target that its circuit keeps out."""
+OPERATOR = "operator"
+"""The constraint of a target that an operator drained or disabled."""
 LATENCY = "latency"
 """Why a request went elsewhere: who would have been first is usually later than its limit."""
 

@@ -60,6 +60,10 @@ class Bucket:
         """Return the clock time from which so much may be taken."""
         return self.full_at - max(0.0, self._rate.burst_s - units * self._rate.unit_s)
 
+    def room(self, now: float) -> float:
+        """Return how many units may be taken at once now; 0 and less than 1 mean: none."""
+        return max(0.0, self._rate.burst_s - max(0.0, self.full_at - now)) / self._rate.unit_s
+
     def reserve(self, units: float, now: float) -> None:
         """Take so much; whether it may is the caller's question to `ready_at`."""
         if self.full_at <= now:

@@ -15,7 +15,7 @@ from trunkline_server.routing.demand import NO_DEMAND, Demand
 from trunkline_server.routing.failures import FailureClass
 from trunkline_server.routing.filters import COST, Limits, limits_of, unfit
 from trunkline_server.routing.health import HealthOf, all_healthy
-from trunkline_server.routing.plan import CIRCUIT, LATENCY, Candidate, NoEligibleTargetError, Plan, Removed
+from trunkline_server.routing.plan import CIRCUIT, LATENCY, OPERATOR, Candidate, NoEligibleTargetError, Plan, Removed
 from trunkline_server.routing.strategies import Asked
 from trunkline_server.routing.types import Reason, Refusal, TargetId
 
@@ -127,6 +127,9 @@ class _Sieve:
         target = member.target
         refusal = self._blockage(target)
         if refusal is not None:
+            if refusal.by_operator:
+                removed.append(Removed(target, tier, OPERATOR, refusal.message))
+                return None
             if refusal.reason is Reason.RATE_LIMITED:
                 refusal = None
             elif (

@@ -129,3 +129,5 @@ class Refusal:
     """How long to stay away."""
     never: bool = False
     """Waiting alone would not help: the queue would refuse it at its door."""
+    by_operator: bool = False
+    """An operator holds the target: no matter of keys."""
