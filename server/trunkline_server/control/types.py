@@ -75,6 +75,8 @@ class Rejection:
     sha256: str
     """Empty: it could not be read."""
     findings: tuple[Finding, ...]
+    omitted: int = 0
+    """How many more errors there were."""
 
 
 @dataclass(frozen=True, slots=True)
