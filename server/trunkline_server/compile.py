@@ -1,19 +1,18 @@
-"""From a routes document to what runs: live providers, the alias table, callers, and the snapshot of them all.
+"""From a routes document to a blueprint: all that can be made of it without anything that lives.
 
-Together with `app` this is the only place that knows the rooms `config`, `routing`, `engine` and `providers` at once.
-Nothing here does I/O: secrets were read with the document.
+Together with `live` and `app` this is the only place that knows the rooms `config`, `routing`, `engine` and
+`providers` at once. Nothing here does I/O: secrets were read with the document.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from trunkline_server.config.catalogue import facts_of, named_models
 from trunkline_server.config.model import (
     AliasSettings,
-    CallerSettings,
     GateSettings,
     KeySettings,
     ProviderSettings,
@@ -23,13 +22,14 @@ from trunkline_server.config.model import (
 from trunkline_server.config.model import ModelFacts as ModelSettings
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.config.secret import Secret
-from trunkline_server.engine.admission import Desk
-from trunkline_server.engine.provider import LiveProvider, Timeouts
+from trunkline_server.engine.endpoint import Timeouts
+from trunkline_server.engine.provider import ProviderSpec
 from trunkline_server.engine.snapshot import ServerLimits, Snapshot
+from trunkline_server.people import caller_of
 from trunkline_server.providers.base import Adapter
 from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.transport.base import Transport
-from trunkline_server.providers.transport.choose import make_transport
+from trunkline_server.providers.transport.choose import transport_class
 from trunkline_server.routing.aliases import (
     UNKNOWN_FACTS,
     Alias,
@@ -42,97 +42,115 @@ from trunkline_server.routing.aliases import (
     Strategy,
     Tier,
 )
-from trunkline_server.routing.budget import BudgetLimits, RetryBudget
-from trunkline_server.routing.circuit import Circuit, CircuitLimits
-from trunkline_server.routing.gate import AdaptiveLimits, Gate, GateLimits
-from trunkline_server.routing.key_pool import KeyPool, KeySpec
-from trunkline_server.routing.latency import Latency
-from trunkline_server.routing.load import Load
-from trunkline_server.routing.types import Caller, Criticality, OnBreak, TargetId
+from trunkline_server.routing.budget import BudgetLimits
+from trunkline_server.routing.circuit import CircuitLimits
+from trunkline_server.routing.gate import AdaptiveLimits, GateLimits
+from trunkline_server.routing.key_pool import KeySpec
+from trunkline_server.routing.types import Caller, OnBreak, TargetId
 
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
 
+ADAPTERS: Mapping[str, Callable[[], Adapter]] = {"openai": OpenAIAdapter}
+"""What speaks each wire protocol."""
+
 _NANOUSD_PER_USD = 1_000_000_000
 
-_ADAPTERS: Mapping[str, Callable[[], Adapter]] = {"openai": OpenAIAdapter}
+
+@dataclass(frozen=True, slots=True)
+class Blueprint:
+    """What a document describes, ready to run. It holds secrets, which never show."""
+
+    document: RoutesDocument
+    sha256: str
+    """Of the document's bytes, in hex."""
+    providers: Mapping[str, ProviderSpec]
+    aliases: Mapping[str, Alias]
+    facts: Mapping[str, ModelFacts]
+    """What is known of models, by `provider/model`."""
+    limits: ServerLimits
+    callers: tuple[tuple[bytes, Caller], ...] = field(repr=False)
+    """The callers that have a token, each with its SHA-256; `people` has the tables of all."""
+    named: frozenset[TargetId] = frozenset()
+    """The targets that some alias names."""
+
+    def table(self) -> AliasTable:
+        """Return a new alias table, of which nothing was learnt yet."""
+        return AliasTable(self.aliases, frozenset(self.providers), self.facts)
+
+    def models_of(self, provider: str) -> frozenset[str]:
+        """Return the models of a provider that some alias names."""
+        return frozenset(target.model for target in self.named if target.provider == provider)
+
+
+def prepare(routes: LoadedRoutes) -> Blueprint:
+    """Build all of a validated document that needs no live state. Pure, for any thread; may take some time."""
+    document = routes.document
+    facts = {name: _facts(facts_of(document, name)) for name in named_models(document)}
+    return Blueprint(
+        document,
+        routes.sha256,
+        {name: _provider(name, settings, routes.secrets) for name, settings in document.providers.items()},
+        {name: _alias(name, settings, facts) for name, settings in document.aliases.items()},
+        facts,
+        _limits(document),
+        tuple(
+            (bytes.fromhex(caller.token_sha256), caller_of(caller))
+            for caller in document.callers
+            if caller.token_sha256 is not None
+        ),
+        frozenset(
+            TargetId(target.provider, target.model)
+            for alias in document.aliases.values()
+            for tier in alias.tiers
+            for target in tier.targets
+        ),
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """What a document became. `transports` are owned by whoever runs it, and closed by them."""
+    """What a document became that never changes. `transports` are owned by whoever runs it, and closed by them."""
 
     snapshot: Snapshot
     callers: tuple[tuple[bytes, Caller], ...]
-    """The callers, each with the SHA-256 of its token; none: open to everybody."""
+    """The callers that have a token, each with its SHA-256; `people` has the tables of all."""
     transports: tuple[Transport, ...]
 
 
 def compile_routes(routes: LoadedRoutes, *, version: int, clock: Callable[[], float], rng: random.Random) -> Compiled:
-    """Build everything that a validated document describes. It must run where the event loop will."""
-    document = routes.document
-    transports: dict[str, Transport] = {}
-    for settings in document.providers.values():
-        if settings.transport not in transports:
-            transports[settings.transport] = make_transport(settings.transport)
-    providers = {
-        name: _provider(
-            name,
-            settings,
-            routes.secrets,
-            transports[settings.transport],
-            _models_named(document, name),
-            clock=clock,
-            rng=rng,
-        )
-        for name, settings in document.providers.items()
-    }
-    facts = {name: _facts(facts_of(document, name)) for name in named_models(document)}
-    aliases = {name: _alias(name, settings, facts) for name, settings in document.aliases.items()}
-    snapshot = Snapshot(version, AliasTable(aliases, frozenset(providers), facts), providers, _limits(document))
-    callers = tuple((bytes.fromhex(caller.token_sha256), _caller(caller)) for caller in document.callers)
-    return Compiled(snapshot, callers, tuple(transports.values()))
+    """Build everything that a validated document describes, to run just this. It must run where the loop will."""
+    from trunkline_server.live import LiveRoutes  # it imports this file
+
+    blueprint = prepare(routes)
+    live = LiveRoutes(blueprint, version, clock=clock, rng=rng)
+    return Compiled(live.snapshots.current, blueprint.callers, live.transports)
 
 
-def _provider(
-    name: str,
-    settings: ProviderSettings,
-    secrets: Mapping[tuple[str, str], Secret],
-    transport: Transport,
-    models: frozenset[str],
-    *,
-    clock: Callable[[], float],
-    rng: random.Random,
-) -> LiveProvider:
-    adapter = _ADAPTERS[settings.protocol]()
+def _provider(name: str, settings: ProviderSettings, secrets: Mapping[tuple[str, str], Secret]) -> ProviderSpec:
+    transport_class(settings.transport)  # imported here, so that nothing is imported on the event loop
+    adapter = ADAPTERS[settings.protocol]()
     auth: dict[str, Mapping[str, str]] = {}
-    specs: list[KeySpec] = []
+    keys: list[KeySpec] = []
     for key in settings.keys:
         secret = secrets[name, key.id]
         auth[key.id] = adapter.auth_headers(secret.reveal())
-        specs.append(key_spec(key, secret, adaptive=settings.gate.adaptive is not None))
-    if not specs:
+        keys.append(key_spec(key, secret, adaptive=settings.gate.adaptive is not None))
+    if not keys:
         auth[KEYLESS] = {}
-        specs.append(KeySpec(KEYLESS, 1.0))
-    pool = KeyPool(name, specs, clock=clock, rng=rng)
-    desk = Desk(Gate(name, _gate_limits(settings.gate), pool, clock=clock), clock)
+        keys.append(KeySpec(KEYLESS, 1.0))
     times = settings.timeouts
-    timeouts = Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s)
-    limits_of_circuits = CircuitLimits(**settings.circuit.model_dump())
-    circuits = {model: Circuit(limits_of_circuits, clock=clock, rng=rng) for model in sorted(models)}
-    return LiveProvider(
+    return ProviderSpec(
         name,
         settings.base_url.rstrip("/"),
-        adapter,
-        transport,
-        pool,
-        desk,
+        settings.protocol,
+        settings.transport,
+        tuple(keys),
         auth,
-        timeouts,
-        circuits,
-        RetryBudget(BudgetLimits(**settings.retry_budget.model_dump()), clock=clock),
-        {model: Latency.unknown(clock=clock) for model in circuits},
-        {model: Load(clock=clock) for model in circuits},
+        _gate_limits(settings.gate),
+        Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s),
+        CircuitLimits(**settings.circuit.model_dump()),
+        BudgetLimits(**settings.retry_budget.model_dump()),
     )
 
 
@@ -162,17 +180,6 @@ def _gate_limits(settings: GateSettings) -> GateLimits:
         adaptive=None if adaptive is None else AdaptiveLimits(adaptive.min, adaptive.max),
         dispatches_per_s=settings.dispatches_per_s,
         burst=settings.burst,
-    )
-
-
-def _models_named(document: RoutesDocument, provider: str) -> frozenset[str]:
-    """Return the models of a provider that some alias names."""
-    return frozenset(
-        target.model
-        for alias in document.aliases.values()
-        for tier in alias.tiers
-        for target in tier.targets
-        if target.provider == provider
     )
 
 
@@ -220,16 +227,6 @@ def _facts(model: ModelSettings) -> ModelFacts:
 
 def _nanousd(usd: float | None) -> int | None:
     return None if usd is None else round(usd * _NANOUSD_PER_USD)
-
-
-def _caller(settings: CallerSettings) -> Caller:
-    return Caller(
-        settings.id,
-        frozenset(settings.aliases),
-        frozenset(settings.models),
-        frozenset(settings.provider_options),
-        Criticality[settings.criticality],
-    )
 
 
 def _limits(document: RoutesDocument) -> ServerLimits:

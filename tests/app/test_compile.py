@@ -11,7 +11,7 @@ from trunkline_server.config.model import KeySettings
 from trunkline_server.config.routes import parse_routes
 from trunkline_server.config.secret import Secret
 from trunkline_server.config.secrets import SecretResolver
-from trunkline_server.engine.provider import Timeouts
+from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.snapshot import ServerLimits
 from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts, Policy, Strategy
 from trunkline_server.routing.budget import BudgetLimits
@@ -66,10 +66,10 @@ def compiled(tmp_path: Path, text: str = ROUTES) -> Compiled:
 def test_providers_get_their_settings(tmp_path: Path) -> None:
     """Timers, gate, keys with their models, and one header a key; the base URL ends without a slash."""
     one = compiled(tmp_path).snapshot.providers["one"]
-    assert one.base_url == "http://127.0.0.1:9/v1"
-    assert one.timeouts == Timeouts(1, 2, 3, 4)
+    assert one.endpoint.base_url == "http://127.0.0.1:9/v1"
+    assert one.endpoint.timeouts == Timeouts(1, 2, 3, 4)
     assert one.desk.gate.limits == GateLimits(7, 8, 9, adaptive=AdaptiveLimits(2, 20), dispatches_per_s=50, burst=3)
-    assert one.auth["a"] == {"authorization": "Bearer sk-a"}
+    assert one.endpoint.auth["a"] == {"authorization": "Bearer sk-a"}
     assert one.pool.take("m1") == "a"
     assert one.pool.take("m2") == "b"
     assert "sk-" not in repr(one)
@@ -114,10 +114,10 @@ def test_a_provider_without_keys_calls_without_credentials(tmp_path: Path) -> No
     """It has one key that is none, and shares no transport with providers that chose the other library."""
     made = compiled(tmp_path)
     local = made.snapshot.providers["local"]
-    assert local.auth == {KEYLESS: {}}
+    assert local.endpoint.auth == {KEYLESS: {}}
     assert local.pool.take("anything") == KEYLESS
     assert len(made.transports) == 2
-    assert local.transport is not made.snapshot.providers["one"].transport
+    assert local.endpoint.transport is not made.snapshot.providers["one"].endpoint.transport
 
 
 def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:

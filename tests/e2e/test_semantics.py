@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -326,7 +326,8 @@ class FaultyAdapter(OpenAIAdapter):
 async def test_a_defect_of_ours_is_internal_and_says_nothing(gateway: Gateways) -> None:
     """INTERNAL without a word of the exception, by either RPC; a stream ends in order; nothing is leaked."""
     async with gateway({"default": {"chunks": 50, "chunk_gap_s": 0.01}}) as running:
-        running.compiled.snapshot.providers["one"].adapter = FaultyAdapter()
+        provider = running.compiled.snapshot.providers["one"]
+        provider.use(replace(provider.endpoint, adapter=FaultyAdapter()))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await running.stub.Complete(ask())
         frames, error = await running.frames(ask())

@@ -110,6 +110,9 @@ class Source:
     def on_piled_up(self, listener: Callable[[], None] | None) -> None:
         self._listener = listener
 
+    def tell_outcome(self) -> None:
+        """Nobody asks."""
+
     async def produce(self) -> None:
         self.begun += 1
         try:

@@ -14,8 +14,9 @@ from trunkline_server.chat.message import Message, Role, TextPart
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.admission import Desk
 from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.endpoint import Endpoint, Timeouts
 from trunkline_server.engine.frames import CallFailedError, Frame
-from trunkline_server.engine.provider import LiveProvider, Timeouts
+from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.router import RoutingEngine
 from trunkline_server.engine.snapshot import ServerLimits, Snapshot, Snapshots
 from trunkline_server.providers.openai import OpenAIAdapter
@@ -128,7 +129,8 @@ class World:
         self.pool = pool
         self.desk = Desk(Gate("one", self.gate, pool, clock=clock), clock)
         auth: dict[str, Mapping[str, str]] = {"a": {}, "b": {}}
-        provider = LiveProvider("one", "http://up", self.adapter, self.upstream, pool, self.desk, auth, self.timeouts)
+        endpoint = Endpoint("http://up", self.adapter, self.upstream, auth, self.timeouts)
+        provider = LiveProvider("one", endpoint, pool, self.desk)
         tiers = tuple(
             Tier(tuple(AliasTarget(TargetId("one", model), facts=self.facts) for model in tier)) for tier in self.models
         )

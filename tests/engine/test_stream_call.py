@@ -10,6 +10,7 @@ import pytest
 from tests.engine.scripted import Said, World, event, forever, pause, read
 
 from trunkline_server.chat.answer import FinishReason
+from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.frames import (
     AttemptFailedFrame,
     AttemptStartedFrame,
@@ -19,7 +20,6 @@ from trunkline_server.engine.frames import (
     StartedFrame,
     StreamOutcome,
 )
-from trunkline_server.engine.provider import Timeouts
 from trunkline_server.engine.snapshot import ServerLimits
 from trunkline_server.providers.openai import OpenAIAdapter, OpenAIStreamDecoder
 from trunkline_server.providers.transport.base import BrokenBodyError

@@ -12,8 +12,8 @@ from tests.engine.scripted import Said, World, forever, pause
 from trunkline_server.chat.message import MediaPart, Message, Role
 from trunkline_server.chat.request import ChatRequest, ReasoningEffort, Sampling
 from trunkline_server.engine import attempt, attempts
+from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.frames import CallFailedError, CompletedCall
-from trunkline_server.engine.provider import Timeouts
 from trunkline_server.providers.base import WireCall
 from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.transport.base import BrokenBodyError, ConnectError, TransportError

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage
-from trunkline_server.engine.provider import LiveProvider, Timeouts
+from trunkline_server.engine.endpoint import Endpoint, Timeouts
 from trunkline_server.providers.base import AttemptError, RateLimitHeaders, StreamDecoder, WireCall
 from trunkline_server.providers.transport.base import (
     MAX_BODY_BYTES,
@@ -35,7 +35,7 @@ ERROR_BODY_S = 2.0
 class Dispatched:
     """What an attempt is made of."""
 
-    provider: LiveProvider
+    endpoint: Endpoint
     call: WireCall
     key_id: str
     timeouts: Timeouts
@@ -48,29 +48,29 @@ async def ask(sent: Dispatched) -> Answer:
     response = await _open(sent)
     try:
         body = await _read(response, MAX_BODY_BYTES)
-        return sent.provider.adapter.decode_answer(response.status, response.headers, body)
+        return sent.endpoint.adapter.decode_answer(response.status, response.headers, body)
     finally:
         response.close()
 
 
 async def _open(sent: Dispatched) -> UpstreamResponse:
     """Send, and return a response with a 2xx head; anything else is classified and raised."""
-    request = sent.provider.request(sent.call, sent.key_id)
+    request = sent.endpoint.request(sent.call, sent.key_id)
     try:
-        response = await sent.provider.transport.send(request, connect_timeout_s=sent.timeouts.connect_s)
+        response = await sent.endpoint.transport.send(request, connect_timeout_s=sent.timeouts.connect_s)
     except ConnectError as error:
         raise AttemptError(Failure(FailureClass.CONNECT, f"no response ({error.phase})")) from error
     except ProtocolError as error:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the response was not HTTP as we know it")) from error
     except TransportError as error:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the request cannot be sent as HTTP")) from error
-    if sent.heard is not None and (limits := sent.provider.adapter.limits(response.headers)) is not None:
+    if sent.heard is not None and (limits := sent.endpoint.adapter.limits(response.headers)) is not None:
         sent.heard(limits)
     if response.status in _OK:
         return response
     try:
         body = await _read_error(response)
-        raise AttemptError(sent.provider.adapter.classify(response.status, response.headers, body))
+        raise AttemptError(sent.endpoint.adapter.classify(response.status, response.headers, body))
     finally:
         response.close()
 

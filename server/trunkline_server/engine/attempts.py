@@ -16,13 +16,15 @@ from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched
 from trunkline_server.engine.demand import media_bytes
+from trunkline_server.engine.ending import SAYS_NOTHING
+from trunkline_server.engine.endpoint import Endpoint
 from trunkline_server.engine.frames import ServedBy
 from trunkline_server.engine.need import Need, cost_of
 from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.race import Outcome, Race
 from trunkline_server.engine.record import AttemptRecord
 from trunkline_server.engine.snapshot import Snapshot
-from trunkline_server.providers.base import AttemptError, RateLimitHeaders, WireCall
+from trunkline_server.providers.base import Adapter, AttemptError, RateLimitHeaders, WireCall
 from trunkline_server.routing.breaks import NOTHING_BARS, Shown, stopped_failure
 from trunkline_server.routing.events import AttemptFailed, Completed, Dispatch, Event, Slow, Stopped, TryNow, Why
 from trunkline_server.routing.failover import State
@@ -39,9 +41,6 @@ HEAVY_MEDIA_BYTES = 256 * 1024
 
 HEDGE_SAMPLES_MIN = 20
 """Of a target's times, before one of its attempts is called slow."""
-
-_SAYS_NOTHING = frozenset({FailureClass.CANCELLED, FailureClass.DEADLINE})
-"""What says nothing about the key that was used."""
 
 _TOO_MUCH = frozenset({FailureClass.OVERLOADED, FailureClass.FIRST_TOKEN_TIMEOUT, FailureClass.STALLED})
 """What says that a provider has more to do than it can: its gate shrinks, if it adapts."""
@@ -85,7 +84,7 @@ class Attempts(ABC, Generic[_Result]):
         self._race: Race[_Result] | None = None
         self._alarm: Alarm | None = None
         """Of the task that drives the call."""
-        self._wire_calls: dict[int, WireCall] = {}
+        self._wire_calls: dict[int, tuple[Adapter, WireCall]] = {}
 
     @property
     def answered(self) -> AttemptRecord:
@@ -167,20 +166,21 @@ class Attempts(ABC, Generic[_Result]):
         """Make one attempt; its slot is free and its key told when this returns or raises."""
         candidate = self.machine.plan.candidates[record.candidate]
         provider = self.snapshot.providers[candidate.target.provider]
+        endpoint = provider.endpoint_of(record.lease)
         routing = self.request.routing
-        timeouts = provider.timeouts.for_call(
+        timeouts = endpoint.timeouts.for_call(
             candidate.member.facts,
             reasoning=self.request.sampling.asks_reasoning,
             max_first_token_s=routing.max_first_token_s,
             max_token_gap_s=routing.max_token_gap_s,
         )
         try:
-            call = await self._wire_call(record, provider)
+            call = await self._wire_call(record, endpoint)
             heard = self._heard(record, provider)
-            sent = Dispatched(provider, call, record.served_by.key_id, timeouts, heard)
+            sent = Dispatched(endpoint, call, record.served_by.key_id, timeouts, heard)
             result = await self._exchange(sent, record, alarm)
         except AttemptError as error:
-            failure = provider.without_key(error.failure, record.served_by.key_id)
+            failure = endpoint.without_key(error.failure, record.served_by.key_id)
             return None, self._failed_attempt(record, record.blamed(failure, timeouts))
         except asyncio.CancelledError:
             cause = alarm.caught()
@@ -247,7 +247,7 @@ class Attempts(ABC, Generic[_Result]):
             self.tell_success(record)
             if lease is not None:
                 provider.desk.gate.succeeded(lease)
-        elif failure.failure_class not in _SAYS_NOTHING and lease is not None:
+        elif failure.failure_class not in SAYS_NOTHING and lease is not None:
             provider.pool.failed(
                 record.served_by.key_id,
                 target.model,
@@ -304,19 +304,20 @@ class Attempts(ABC, Generic[_Result]):
         provider.pool.succeeded(record.served_by.key_id, target.model, fingerprint=record.lease.fingerprint)
         provider.desk.changed()
 
-    async def _wire_call(self, record: AttemptRecord, provider: LiveProvider) -> WireCall:
+    async def _wire_call(self, record: AttemptRecord, endpoint: Endpoint) -> WireCall:
         """Return the encoded request of an attempt: written once for each candidate, however often it is sent."""
+        adapter = endpoint.adapter
         request = self._request_of(record)
         own = request is self.request
-        call = self._wire_calls.get(record.candidate) if own else None
-        if call is None:
-            model = record.served_by.target.model
-            encode = partial(provider.adapter.encode, request, provider.name, model, stream=self.streams)
+        written_by, call = self._wire_calls.get(record.candidate, (None, None)) if own else (None, None)
+        if call is None or written_by is not adapter:
+            target = record.served_by.target
+            encode = partial(adapter.encode, request, target.provider, target.model, stream=self.streams)
             # Pictures become base64, at 4 ms a megabyte: too long for everybody else on the loop.
             heavy = media_bytes(request) > HEAVY_MEDIA_BYTES
             call = await asyncio.to_thread(encode) if heavy else encode()
             if own:
-                self._wire_calls[record.candidate] = call
+                self._wire_calls[record.candidate] = (adapter, call)
         record.warnings = call.warnings
         return call
 

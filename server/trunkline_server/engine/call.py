@@ -17,8 +17,11 @@ from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.attempts import Attempts
+from trunkline_server.engine.defects import report_defect
+from trunkline_server.engine.ending import attempt_outcomes, first_content_s, is_failed
 from trunkline_server.engine.frames import CallFailure
 from trunkline_server.engine.need import Need
+from trunkline_server.engine.outcome import CallOutcome, OutcomeListener, nobody_listens
 from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.snapshot import ServerLimits, Snapshot
 from trunkline_server.engine.telling import call_failure
@@ -66,6 +69,7 @@ class Call(Attempts[_Result]):
         *,
         clock: Callable[[], float],
         rng: random.Random,
+        ended: OutcomeListener = nobody_listens,
     ) -> None:
         self.created_unix_s = time.time()
         self.failure: CallFailure | None = None
@@ -84,6 +88,10 @@ class Call(Attempts[_Result]):
         super().__init__(request, snapshot, machine, need, self._budget_at, clock=clock)
         self._waiting: tuple[Gate, Ticket] | None = None
         """The queue that it stands in, and its place there."""
+        self._began_at = clock()
+        self._ended: OutcomeListener | None = ended
+        """Told once how the call ended; None afterwards."""
+        self._defective = False
 
     async def drive(self) -> _Result | None:
         """Run the call to its end: return the result, or None with `failure` set. A cancellation is raised again."""
@@ -119,11 +127,40 @@ class Call(Attempts[_Result]):
                     if not isinstance(cause, Reason):
                         raise
                     event = Stopped(cause)
+        except Exception:
+            self._defective = True
+            raise
         finally:
             self._scope.on_abort(None)
             alarm.close()
             self.machine.close()
             self._give_back()
+            self.tell_outcome()
+
+    def tell_outcome(self) -> None:
+        """Tell whoever listens that the call is over. Only the first time counts, so it may be said on every way out.
+
+        A listener that fails is reported, and costs nobody his answer.
+        """
+        listener, self._ended = self._ended, None
+        if listener is None or listener is nobody_listens:
+            return
+        try:
+            listener(self._outcome())
+        except Exception as defect:  # noqa: BLE001  it is somebody else's, and the call is over
+            report_defect("a listener of ended calls failed", defect)
+
+    def _outcome(self) -> CallOutcome:
+        return CallOutcome(
+            self.snapshot.version,
+            self.machine.plan.alias.name,
+            self.request.model,
+            self._scope.caller.id,
+            self.streams,
+            self._defective or (self.failure is not None and is_failed(self.failure)),
+            first_content_s(self.records, self._began_at),
+            attempt_outcomes(self.records),
+        )
 
     def _first_event(self) -> Event:
         if self._scope.aborted is not None:
@@ -149,6 +186,9 @@ class Call(Attempts[_Result]):
     async def _queue(self, move: Move) -> Event:
         candidate, provider = self._at(move)
         desk = provider.desk
+        removed = self.snapshot.refusal(candidate.target)
+        if removed is not None:
+            return Refused(removed)
 
         def joined(ticket: Ticket) -> None:
             self._waiting = (desk.gate, ticket)
@@ -167,12 +207,20 @@ class Call(Attempts[_Result]):
             self._waiting = None
         if isinstance(outcome, Refusal):
             return Stopped(Reason.DEADLINE) if outcome.reason is Reason.DEADLINE else Refused(outcome)
+        removed = self.snapshot.refusal(candidate.target)
+        if removed is not None:  # while it waited
+            desk.release(outcome)
+            return Refused(removed)
         return self._granted(move, outcome)
 
     def _try_now(self, moves: tuple[Move, ...]) -> Event:
         refusals: list[Refusal] = []
         for move in moves:
             candidate, provider = self._at(move)
+            removed = self.snapshot.refusal(candidate.target)
+            if removed is not None:
+                refusals.append(removed)
+                continue
             gate, model, excluded = provider.desk.gate, candidate.target.model, move.exclude_keys
             tokens, caller, criticality = (
                 self._need.tokens(candidate.target),

@@ -51,6 +51,10 @@ class StreamSource(Protocol):
         """Call `listener` whenever `piled_up` has become true."""
         ...
 
+    def tell_outcome(self) -> None:
+        """Hear that `produce` is over, also if it was cancelled before its first step."""
+        ...
+
     def abort(self, reason: Reason) -> None:
         """End the call as it ends for any failure: its last frames still come. May precede `produce`."""
         ...
@@ -251,6 +255,7 @@ class DetachableStream:
     def _begin(self, source: StreamSource) -> None:
         source.on_piled_up(self._look)
         self._producer = asyncio.create_task(source.produce(), name="produce-stream")
+        self._producer.add_done_callback(lambda _: source.tell_outcome())
         self._producer.add_done_callback(self._produced)
         self._puller = asyncio.create_task(self._pull(source, self._producer), name="pull-stream")
         self._puller.add_done_callback(self._pulled)

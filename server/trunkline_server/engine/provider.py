@@ -1,158 +1,143 @@
-"""A provider as it lives: its adapter and transport, its keys and its gate. It outlasts snapshots."""
+"""A provider as it lives: its endpoint, its keys, its gate and its targets' health. It outlasts snapshots.
+
+A reload changes it in place (`apply`), between two turns of the loop: calls that run go on with what they were granted,
+waiters keep their places, and whatever is dispatched afterwards goes by the new settings.
+"""
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from trunkline_server.engine.admission import Desk
-from trunkline_server.providers.base import Adapter, WireCall
-from trunkline_server.providers.transport.base import Transport, UpstreamRequest
-from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.engine.endpoint import Endpoint, Timeouts
+from trunkline_server.providers.transport.choose import TransportName
 from trunkline_server.routing.budget import BudgetLimits, RetryBudget
-from trunkline_server.routing.circuit import Circuit
-from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.circuit import DEFAULT_LIMITS, Circuit, CircuitLimits
+from trunkline_server.routing.clock import Clock
+from trunkline_server.routing.gate import Gate, GateLimits
 from trunkline_server.routing.health import Health
-from trunkline_server.routing.key_pool import KeyPool
+from trunkline_server.routing.key_pool import KeyPool, KeySpec
 from trunkline_server.routing.latency import Latency
+from trunkline_server.routing.lease import Lease
 from trunkline_server.routing.load import Load
-
-REASONING_PATIENCE = 3.0
-"""How much longer everything may take when a request asks the model to think."""
-
-_SCHEME = "Bearer "
-_HIDDEN = "***"
-_MIN_SECRET_CHARS = 8
-"""What is shorter is no secret but a placeholder such as `EMPTY`, and may stand in any text by chance."""
 
 
 @dataclass(frozen=True, slots=True)
-class Timeouts:
-    """The four timers of an attempt, in seconds."""
-
-    connect_s: float = 3.0
-    """DNS, TCP and TLS."""
-    first_token_s: float = 20.0
-    """Streams: from dispatch to the first content."""
-    stall_s: float = 20.0
-    """Streams: between content."""
-    response_s: float = 120.0
-    """Without a stream: from dispatch to the last byte."""
-    first_token_shortened: bool = False
-    """The request made `first_token_s` shorter than it would be: when it runs out, that is the caller's own doing."""
-    stall_shortened: bool = False
-    """Likewise `stall_s`."""
-
-    def for_call(
-        self,
-        facts: ModelFacts,
-        *,
-        reasoning: bool,
-        max_first_token_s: float | None = None,
-        max_token_gap_s: float | None = None,
-    ) -> Timeouts:
-        """Return the timers of one call: the model's own before the provider's, longer if it is to think.
-
-        `max_first_token_s` and `max_token_gap_s` are the request's own: they shorten its two timers and lengthen none.
-        """
-        if (
-            not reasoning
-            and facts.first_token_s is None
-            and facts.stall_s is None
-            and facts.response_s is None
-            and max_first_token_s is None
-            and max_token_gap_s is None
-        ):
-            return self
-        patience = REASONING_PATIENCE if reasoning else 1.0
-        first_token_s = (self.first_token_s if facts.first_token_s is None else facts.first_token_s) * patience
-        stall_s = (self.stall_s if facts.stall_s is None else facts.stall_s) * patience
-        response_s = (self.response_s if facts.response_s is None else facts.response_s) * patience
-        first_token_s, first_token_shortened = _shortened(first_token_s, max_first_token_s)
-        stall_s, stall_shortened = _shortened(stall_s, max_token_gap_s)
-        return Timeouts(self.connect_s, first_token_s, stall_s, response_s, first_token_shortened, stall_shortened)
-
-
-def _shortened(own_s: float, asked_s: float | None) -> tuple[float, bool]:
-    """Return the timer that holds, and whether it is the shorter one that was asked for."""
-    return (own_s, False) if asked_s is None or asked_s >= own_s else (asked_s, True)
-
-
-def _default_budget() -> RetryBudget:
-    return RetryBudget(BudgetLimits(), clock=time.monotonic)
-
-
-@dataclass(slots=True)
-class LiveProvider:
-    """One upstream endpoint with everything that is shared between the calls to it."""
+class ProviderSpec:
+    """A provider as its document describes it, ready to be built or applied. Two are equal if nothing changed."""
 
     name: str
     base_url: str
     """Without a slash at its end."""
-    adapter: Adapter
-    transport: Transport
+    protocol: str
+    """The name of its adapter."""
+    transport: TransportName
+    keys: tuple[KeySpec, ...]
+    """At least one; their fingerprints stand for the secrets."""
+    auth: Mapping[str, Mapping[str, str]] = field(repr=False, compare=False)
+    """Key id to the headers that carry its secret."""
+    gate: GateLimits = field(default_factory=GateLimits)
+    timeouts: Timeouts = field(default_factory=Timeouts)
+    circuit: CircuitLimits = DEFAULT_LIMITS
+    budget: BudgetLimits = field(default_factory=BudgetLimits)
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be applied later, when nothing may fail any more."""
+        ids = [key.id for key in self.keys]
+        if not ids or len(set(ids)) < len(ids) or not set(ids) <= set(self.auth):
+            raise ValueError(f"{self.name} needs keys, each of its own id and with its headers: {', '.join(ids)}")
+
+
+@dataclass(slots=True)
+class LiveProvider:
+    """One upstream endpoint with everything that is shared between the calls to it. It belongs to one event loop."""
+
+    name: str
+    endpoint: Endpoint
+    """What calls that are granted from now on are sent with; only `apply` changes it."""
     pool: KeyPool
     desk: Desk
-    auth: Mapping[str, Mapping[str, str]] = field(repr=False)
-    """Key id to the headers that carry its secret."""
-    timeouts: Timeouts = Timeouts()
-    circuits: Mapping[str, Circuit] = field(default_factory=dict)
+    clock: Clock = time.monotonic
+    rng: random.Random = field(default_factory=random.Random)
+    circuit_limits: CircuitLimits = DEFAULT_LIMITS
+    budget: RetryBudget = field(init=False)
+    """How much more it may be sent than requests came for it."""
+    circuits: dict[str, Circuit] = field(default_factory=dict)
     """By model: of every target that an alias names. A model that is only named directly needs none: a request for it
     has nowhere else to go."""
-    budget: RetryBudget = field(default_factory=_default_budget)
-    """How much more it may be sent than requests came for it."""
-    latencies: Mapping[str, Latency] = field(default_factory=dict)
+    latencies: dict[str, Latency] = field(default_factory=dict)
     """By model: how long each of the targets in `circuits` took lately."""
-    loads: Mapping[str, Load] = field(default_factory=dict)
+    loads: dict[str, Load] = field(default_factory=dict)
     """By model: how loaded each of them is."""
-    _healths: dict[str, Health] = field(init=False, repr=False)
+    _healths: dict[str, Health] = field(default_factory=dict, repr=False)
     _unlisted: Health = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         """Put together once what every request asks for."""
-        models = {*self.circuits, *self.latencies}
-        self._healths = {
-            model: Health(self.circuits.get(model), self.budget, self.latencies.get(model), self.loads.get(model))
-            for model in models
-        }
+        self.budget = RetryBudget(BudgetLimits(), clock=self.clock)
         self._unlisted = Health(budget=self.budget)
+        self.desk.gate.terms = self.endpoint
+
+    @classmethod
+    def build(cls, spec: ProviderSpec, endpoint: Endpoint, *, clock: Clock, rng: random.Random) -> LiveProvider:
+        """Return a new one with nothing in flight and nothing learnt; `name_models` comes next."""
+        pool = KeyPool(spec.name, spec.keys, clock=clock, rng=rng)
+        desk = Desk(Gate(spec.name, spec.gate, pool, clock=clock), clock)
+        provider = cls(spec.name, endpoint, pool, desk, clock, rng, spec.circuit)
+        provider.budget.resize(spec.budget)
+        return provider
+
+    def apply(
+        self, spec: ProviderSpec, endpoint: Endpoint, *, before_grants: Callable[[LiveProvider], None] | None = None
+    ) -> None:
+        """Take new settings over in place; never fails half-way. `name_models` comes next.
+
+        Keys keep their state by id and fingerprint, targets theirs unless the address is another one. `before_grants`
+        is called when the keys are the new ones, and before anybody who waits gets one.
+        """
+        moved = endpoint.base_url != self.endpoint.base_url
+        self.pool.reconfigure(spec.keys)
+        self.use(endpoint)
+        self.budget.resize(spec.budget)
+        self.circuit_limits = spec.circuit
+        if moved:
+            self.name_models(frozenset())
+        for circuit in self.circuits.values():
+            circuit.retune(spec.circuit)
+        if before_grants is not None:
+            before_grants(self)
+        self.desk.gate.resize(spec.gate)
+        self.desk.rearm()
+
+    def use(self, endpoint: Endpoint) -> None:
+        """Send what is granted from now on with `endpoint`."""
+        self.endpoint = endpoint
+        self.desk.gate.terms = endpoint
+
+    def name_models(self, models: frozenset[str]) -> None:
+        """Keep the health of exactly these models: those that aliases name. What was known of others is dropped."""
+        for known in (self.circuits, self.latencies, self.loads, self._healths):
+            for model in known.keys() - models:
+                del known[model]
+        for model in sorted(models - self.circuits.keys()):
+            self.circuits[model] = Circuit(self.circuit_limits, clock=self.clock, rng=self.rng)
+            self.latencies[model] = Latency.unknown(clock=self.clock)
+            self.loads[model] = Load(clock=self.clock)
+            self._healths[model] = Health(self.circuits[model], self.budget, self.latencies[model], self.loads[model])
+
+    def close(self) -> None:
+        """Let nobody in any more: waiters are refused as SATURATED and move on, calls in flight end as always."""
+        self.desk.gate.close()
+        self.desk.rearm()
 
     def health_of(self, model: str) -> Health:
         """Return what is known of one of its targets; of a model that no alias names, no more than the provider's."""
         return self._healths.get(model, self._unlisted)
 
-    def request(self, call: WireCall, key_id: str) -> UpstreamRequest:
-        """Return the upstream request of `call` with a key's credentials."""
-        return UpstreamRequest(self.base_url + call.path, {**call.headers, **self.auth[key_id]}, call.body)
-
-    def without_key(self, failure: Failure, key_id: str) -> Failure:
-        """Return `failure` with the key hidden that was sent: an error may repeat it, whatever it looks like.
-
-        Adapters hide what looks like a secret. Only here is it known what one is.
-        """
-        for header in self.auth[key_id].values():
-            secret = header.removeprefix(_SCHEME)
-            if len(secret) >= _MIN_SECRET_CHARS:
-                failure = replace(
-                    failure,
-                    message=_hidden(failure.message, secret),
-                    upstream_code=_hidden(failure.upstream_code, secret),
-                    upstream_param=_hidden(failure.upstream_param, secret),
-                    upstream_request_id=_hidden(failure.upstream_request_id, secret),
-                    upstream_text=_hidden(failure.upstream_text, secret),
-                )
-        return failure
-
-
-_Text = TypeVar("_Text", str, str | None)
-
-
-def _hidden(text: _Text, secret: str) -> _Text:
-    """Return `text` without the secret, and without its start at the end, where a long text was cut."""
-    if not text:
-        return text
-    text = text.replace(secret, _HIDDEN)
-    at = text.find(secret[:_MIN_SECRET_CHARS], max(0, len(text) - len(secret)))
-    return text[:at] + _HIDDEN if at >= 0 and secret.startswith(text[at:]) else text
+    def endpoint_of(self, lease: Lease | None) -> Endpoint:
+        """Return what a call with this lease is sent with: what held when it was granted."""
+        terms = None if lease is None else lease.terms
+        return terms if isinstance(terms, Endpoint) else self.endpoint

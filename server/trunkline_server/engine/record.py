@@ -6,8 +6,8 @@ from dataclasses import dataclass, field, replace
 
 from trunkline_server.chat.answer import Usage, Warning_
 from trunkline_server.chat.request import ChatRequest
+from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.frames import AttemptSummary, RouteInfo, ServedBy, Skipped
-from trunkline_server.engine.provider import Timeouts
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.lease import Lease

@@ -24,6 +24,7 @@ from trunkline_server.engine.frames import (
 )
 from trunkline_server.engine.need import Need
 from trunkline_server.engine.outbox import ROOM_BYTES
+from trunkline_server.engine.outcome import OutcomeListener, nobody_listens
 from trunkline_server.engine.pulse import MIN_S
 from trunkline_server.engine.ring import RING_BYTES
 from trunkline_server.engine.snapshot import Snapshot, Snapshots
@@ -39,12 +40,19 @@ from trunkline_server.routing.types import Caller, Criticality, Refusal, TargetI
 
 
 class RoutingEngine:
-    """Implements `engine.api.Engine` on whatever snapshot is current when a request comes."""
+    """Implements `engine.api.Engine` on whatever snapshot a request is given when it comes."""
 
     def __init__(
-        self, snapshots: Snapshots, *, rng: random.Random, clock: Callable[[], float] = time.monotonic
+        self,
+        snapshots: Snapshots,
+        *,
+        rng: random.Random,
+        clock: Callable[[], float] = time.monotonic,
+        ended: OutcomeListener = nobody_listens,
     ) -> None:
+        """Take `ended` to be told of each call that got a plan and was begun: once, when it is over on whatever way."""
         self._snapshots = snapshots
+        self._ended = ended
         self._rng = rng
         self._clock = clock
         self._calibration = Calibration()
@@ -53,15 +61,24 @@ class RoutingEngine:
 
     async def complete(self, request: ChatRequest, scope: CallScope) -> CompletedCall:
         """Return one whole answer; raise CallFailedError."""
-        snapshot = self._snapshots.current
+        snapshot = self._snapshots.pick(self._rng)
         plan, need = self._plan(snapshot, request, scope.caller, streams=False)
-        warnings = _warnings(request, scope.caller, plan, None)
-        call = UnaryCall(request, scope, plan, snapshot, need, clock=self._clock, rng=self._rng, warnings=warnings)
+        call = UnaryCall(
+            request,
+            scope,
+            plan,
+            snapshot,
+            need,
+            clock=self._clock,
+            rng=self._rng,
+            ended=self._ended,
+            warnings=_warnings(request, scope.caller, plan, None),
+        )
         return await call.run()
 
     def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
         """Return the answer's frames; planned at once, begun with the first frame that is asked for."""
-        snapshot = self._snapshots.current
+        snapshot = self._snapshots.pick(self._rng)
         plan, need = self._plan(snapshot, request, scope.caller, streams=True)
         streams, caller_id, routing = self.streams, scope.caller.id, request.routing
         stream_id = streams.new_id()
@@ -77,6 +94,7 @@ class RoutingEngine:
             need,
             clock=self._clock,
             rng=self._rng,
+            ended=self._ended,
             stream_id=stream_id,
             warnings=_warnings(request, scope.caller, plan, declined),
             # What waits when a reader is lost must not drive out of the ring what that reader lacks.
@@ -148,7 +166,7 @@ class RoutingEngine:
                 continue
             violations += [
                 FieldViolation(f"{where}.{finding.path}", finding.message)
-                for finding in provider.adapter.check_options(options, caller.provider_options)
+                for finding in provider.endpoint.adapter.check_options(options, caller.provider_options)
             ]
         return violations
 

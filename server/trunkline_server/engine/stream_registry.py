@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import traceback
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 
 from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.defects import report_defect
 from trunkline_server.engine.detached import CLOSE_WAIT_S, DetachableStream, StreamSource, stream_not_found
 from trunkline_server.engine.frames import CallFailedError, CallFailure, Frame
 from trunkline_server.engine.ring import RING_BYTES, Ring
@@ -178,7 +178,7 @@ class StreamRegistry:
         self._reserved_bytes -= self._counted_bytes.pop(stream.stream_id)
         defect = stream.close()
         if defect is not None:
-            _report(defect)
+            report_defect("a stream that nobody read ended by a defect", defect)
 
     def _count(self, stream: DetachableStream) -> None:
         counted_bytes = stream.bytes if stream.over else self._limits.ring_bytes
@@ -203,12 +203,3 @@ class StreamRegistry:
                 self.forget(first)
         while self._read_whole and self._reserved_bytes + self._limits.ring_bytes > self._limits.total_bytes:
             self.forget(next(iter(self._read_whole.values())))
-
-
-def _report(defect: BaseException) -> None:
-    """Tell of a defect that no reader was there for: its kind and place, since its text may be a caller's."""
-    place = traceback.extract_tb(defect.__traceback__)[-1:]
-    where = "".join(f" at {frame.filename}:{frame.lineno}" for frame in place)
-    asyncio.get_running_loop().call_exception_handler(
-        {"message": f"a stream that nobody read ended by a defect: {type(defect).__name__}{where}"}
-    )

@@ -12,6 +12,7 @@ from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched, OpenStream
 from trunkline_server.engine.call import Call
 from trunkline_server.engine.continuation import cannot_continue, continued_request, left_output_tokens
+from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.frames import (
     AttemptFailedFrame,
     AttemptStartedFrame,
@@ -28,7 +29,6 @@ from trunkline_server.engine.frames import (
 )
 from trunkline_server.engine.joint import Joint
 from trunkline_server.engine.outbox import ROOM_BYTES, Outbox
-from trunkline_server.engine.provider import Timeouts
 from trunkline_server.engine.pulse import Pulse, raised
 from trunkline_server.engine.record import AttemptRecord, route_info, unused_options
 from trunkline_server.engine.seam import OverlapCutter
@@ -108,6 +108,7 @@ class StreamingCall(Call[Finished]):
             if not task.done():
                 task.cancel()
                 await asyncio.wait([task])
+            self.tell_outcome()  # cancelled before its first step, the task itself says nothing
             if ended is not None:
                 ended()
         if self.failure is not None:
@@ -126,6 +127,7 @@ class StreamingCall(Call[Finished]):
             self._scope.on_draining(None)
             self._pulse.close()
             self._outbox.close()
+            self.tell_outcome()
 
     async def take(self) -> Frame | None:
         """Return the next frame, numbered; None once the call has ended and all were taken."""
@@ -151,7 +153,7 @@ class StreamingCall(Call[Finished]):
     # One attempt.
 
     async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> Finished:
-        stream = OpenStream(sent, sent.provider.adapter.stream_decoder(self.request))
+        stream = OpenStream(sent, sent.endpoint.adapter.stream_decoder(self.request))
         alarm.set(record.dispatched_at + sent.timeouts.first_token_s, FailureClass.FIRST_TOKEN_TIMEOUT)
         self._streams_open[record.attempt] = stream
         try:

@@ -54,7 +54,7 @@ class UnaryCall(Call[Answer]):
         answer = await ask(sent)
         record.usage = answer.usage
         record.bytes_emitted = sum(map(_content_bytes, answer.message.parts))
-        return _signed(answer, sent.provider.name)
+        return _signed(answer, record.served_by.target.provider)
 
     def _broke(self, broken: Broken) -> None:
         """Nothing was shown that could break: the machine does not ask for it."""

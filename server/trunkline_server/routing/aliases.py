@@ -83,7 +83,11 @@ class Tier:
 
     def copy(self) -> Tier:
         """Return the same tier with turns of its own, which stand where this one's do."""
-        other = Tier(self.members, self.strategy)
+        return self.copy_for(self.members, self.strategy)
+
+    def copy_for(self, members: tuple[AliasTarget, ...], strategy: Strategy) -> Tier:
+        """Return a tier of as many members with the same weights, whose turns stand where this one's do."""
+        other = Tier(members, strategy)
         other.turn = self.turn.copy()
         return other
 
@@ -205,15 +209,17 @@ class AliasTable:
         return replace(alias, tiers=(*alias.tiers, *borrowed), borrowed_tiers=len(borrowed))
 
     def take_over(self, older: AliasTable) -> None:
-        """Go on with what the table before this one learned of the length of answers, name by name.
+        """Go on with what the table before this one learned of the length of answers, name by name, and with turns.
 
         To be called once, before the first request: answers that are still on their way to the older table's aliases
-        are then learned from too.
+        are then learned from too. Tiers that stayed as they were go on where their turns stand: if every reload began
+        them anew, frequent reloads would starve whoever has a small share.
         """
         for name, alias in self._aliases.items():
             known = older._aliases.get(name)
             if known is not None:
-                self._aliases[name] = replace(alias, outputs=known.outputs)
+                tiers = (*map(_go_on, alias.tiers, known.tiers), *alias.tiers[len(known.tiers) :])
+                self._aliases[name] = replace(alias, outputs=known.outputs, tiers=tiers)
         direct = older._direct_outputs
         self._direct_outputs = {model: sizes for model, sizes in direct.items() if model in self._facts}
 
@@ -227,6 +233,12 @@ class AliasTable:
         aliases = [name for name in self._aliases if caller.aliases is None or name in caller.aliases]
         models = self._known_models if caller.models is None else caller.models
         return sorted(aliases) + sorted(name for name in models if name.partition("/")[0] in self._providers)
+
+
+def _go_on(tier: Tier, older: Tier) -> Tier:
+    """Return the tier with turns that stand where those of an older one do, if that is the same."""
+    same = tier.weights == older.weights and tier.marks == older.marks
+    return older.copy_for(tier.members, tier.strategy) if same else tier
 
 
 def _near(model: str, names: Iterable[str]) -> tuple[str, ...]:

@@ -123,6 +123,11 @@ class RetryBudget:
         """How large the budget is."""
         return self._limits
 
+    def resize(self, limits: BudgetLimits) -> None:
+        """Take over new limits in place: what was booked goes on counting, as far as a shorter window reaches."""
+        self._limits = limits
+        self._width_s = limits.window_s / _BUCKETS
+
     # -- what happened
 
     def first(self, caller: str, *, library_retry: bool = False) -> None:

@@ -147,6 +147,22 @@ class Circuit:
         self._credit = 0
         """What the ramp has saved up, in hundredths of a call; a call is let in for a whole one."""
 
+    def retune(self, limits: CircuitLimits) -> None:
+        """Take over new limits in place. The state stays, and what was counted goes on counting.
+
+        An opening lasts no longer than the new `open_max_s` and a ramp as long as the new `ramp_s`, from when they
+        began. A closed circuit opens with the next outcome at the earliest.
+        """
+        self._move_on()
+        if limits == self._limits:
+            return
+        self._limits = limits
+        self._outcomes.retune(limits)
+        if self._state is CircuitState.OPEN:
+            self._until = min(self._until, self._since + limits.open_max_s)
+        elif self._state is CircuitState.RAMPING:
+            self._until = self._since + limits.ramp_s
+
     # -- the way in
 
     @property
@@ -333,6 +349,13 @@ class _Outcomes:
         last[2] += failed
         self._calls += 1
         self._failures += failed
+
+    def retune(self, limits: CircuitLimits) -> None:
+        """Go on under other limits with what was counted, as far back as they look."""
+        self._limits = limits
+        self._recent = deque(self._recent, maxlen=limits.recent)
+        self._recent_failures = sum(self._recent)
+        self._width_s = limits.window_s / _BUCKETS
 
     def clear(self) -> None:
         """Forget everything."""

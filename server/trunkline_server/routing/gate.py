@@ -35,6 +35,8 @@ class Gate:
 
     def __init__(self, provider: str, limits: GateLimits, pool: KeyPool, *, clock: Clock) -> None:
         self.provider = provider
+        self.terms: object = None
+        """What holds for calls that are granted from now on; each lease carries what held for it."""
         self._pool = pool
         self._clock = clock
         self._in_flight = 0
@@ -135,6 +137,7 @@ class Gate:
             give_back=self._give_back,
             tokens=tokens,
             settle=self._settle,
+            terms=self.terms,
         )
 
     def _settle(self, lease: Lease, used: int | None) -> None:

@@ -26,6 +26,7 @@ class Lease:
         "key_id",
         "model",
         "provider",
+        "terms",
         "tokens",
     )
 
@@ -40,6 +41,7 @@ class Lease:
         give_back: Callable[[Lease], None],
         tokens: int = 0,
         settle: Callable[[Lease, int | None], None] | None = None,
+        terms: object = None,
     ) -> None:
         self.provider = provider
         self.key_id = key_id
@@ -50,6 +52,8 @@ class Lease:
         """Of the secret that the key had when it was taken: what is reported of this call speaks of that secret."""
         self.tokens = tokens
         """Tokens, prompt and answer, that were reserved on the key's limit when the lease was granted."""
+        self.terms = terms
+        """What held at the gate when it was granted, for whoever makes the call; routing never looks into it."""
         self._give_back = give_back
         self._settle = settle
         self._released = False

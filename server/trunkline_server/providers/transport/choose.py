@@ -5,18 +5,25 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from trunkline_server.providers.transport.base import Transport
 
 TransportName = Literal["aiohttp", "httpx"]
 """The transports that can be configured. `aiohttp` is the default: a call costs a tenth of the CPU time."""
 
 
-def make_transport(name: TransportName) -> Transport:
-    """Return a new transport of the library called `name`. It connects to nothing before its first call."""
+def transport_class(name: TransportName) -> Callable[[], Transport]:
+    """Return what makes transports of the library called `name`, imported. That takes time: do it off the loop."""
     if name == "httpx":
         from trunkline_server.providers.transport.httpx_transport import HttpxTransport
 
-        return HttpxTransport()
+        return HttpxTransport
     from trunkline_server.providers.transport.aiohttp_transport import AiohttpTransport
 
-    return AiohttpTransport()
+    return AiohttpTransport
+
+
+def make_transport(name: TransportName) -> Transport:
+    """Return a new transport of the library called `name`. It connects to nothing before its first call."""
+    return transport_class(name)()
