@@ -44,6 +44,7 @@ DOCUMENT: dict[str, Any] = {
         }
     },
     "callers": [{"id": "c", "token_sha256": PLANTED_HASH, "aliases": ["default"], "models": ["local/m"]}],
+    "admins": [{"id": "d", "mtls_san": "spiffe://prod/d", "role": "viewer"}],
     "server": {"default_deadline_s": 10, "max_deadline_s": 20},
 }
 RESOLVER = SecretResolver(

@@ -93,15 +93,13 @@ def test_findings_are_printed_like_a_compiler_does() -> None:
     """One line a finding: source, line, severity, path, message, code; what is absent is left out."""
     findings = [
         Finding("error", "providers.openai.keys[0].secret", 12, "secret_not_found", "names nothing"),
-        Finding(
-            "error", "callers[0].budget_usd_per_day", 3, "not_built", "not built yet: callers[0].budget_usd_per_day"
-        ),
+        Finding("error", "providers.groq.preset", 3, "not_built", "not built yet: providers.groq.preset"),
         Finding("warning", "", 1, "x", "is odd"),
         Finding("error", "", None, "unreadable_file", "can't be read"),
     ]
     assert format_findings(findings, "routes.yaml").splitlines() == [
         "routes.yaml:12: error: providers.openai.keys[0].secret: names nothing [secret_not_found]",
-        "routes.yaml:3: error: not built yet: callers[0].budget_usd_per_day [not_built]",
+        "routes.yaml:3: error: not built yet: providers.groq.preset [not_built]",
         "routes.yaml:1: warning: is odd [x]",
         "routes.yaml: error: can't be read [unreadable_file]",
     ]

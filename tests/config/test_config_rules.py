@@ -317,7 +317,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
     text = (
         GOOD.replace("id: team-b", "id: team-a")
         .replace("stall_s: 3,", "stall: 3,")
-        .replace("token_sha256", "max_in_flight: 1\n    token_sha256")
+        .replace("protocol: openai\n    base_url: http:", "preset: x\n    base_url: http:")
         .replace("aliases: [default]", "aliases: [defaul]")
     )
     found = parse(text, name="routes.yaml").findings

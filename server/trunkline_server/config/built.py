@@ -29,7 +29,7 @@ def _names(built: str, *, later: str = "") -> Names:
 
 
 SETTINGS: Final[Mapping[str, Names]] = {
-    "": _names("version providers models aliases callers server", later="admins"),
+    "": _names("version providers models aliases callers admins server"),
     "providers.*": _names(
         "protocol base_url keys gate timeouts circuit retry_budget transport allow_plaintext",
         later="preset",
@@ -56,9 +56,10 @@ SETTINGS: Final[Mapping[str, Names]] = {
     "aliases.*.tiers[]": _names("strategy targets"),
     "aliases.*.tiers[].targets[]": _names("target weight variant"),
     "callers[]": _names(
-        "id token_sha256 aliases models provider_options criticality",
-        later="mtls_san requests_per_minute tokens_per_minute max_in_flight budget_usd_per_day",
+        "id token_sha256 mtls_san aliases models requests_per_minute tokens_per_minute max_in_flight"
+        " budget_usd_per_day provider_options criticality"
     ),
+    "admins[]": _names("id token_sha256 mtls_san role"),
     "server": _names("write_timeout_s deadline_reserve_s default_deadline_s max_deadline_s detach_s"),
 }
 """Names of settings, by the place where they stand."""
@@ -71,12 +72,12 @@ VALUES: Final[Mapping[str, Names]] = {
     "aliases.*.on_key_rejected": _names("fail next_target"),
     "aliases.*.on_content_filtered": _names("fail next_target"),
     "callers[].criticality": _names("CRITICAL_PLUS CRITICAL SHEDDABLE_PLUS SHEDDABLE"),
+    "admins[].role": _names("viewer operator"),
 }
 """Values of settings that choose one of several words."""
 
 STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
     "providers.*.preset": ("protocol", "base_url"),
-    "callers[].mtls_san": ("token_sha256",),
 }
 """Settings that replace others: whoever gives them is not told that the others are missing."""
 

@@ -6,22 +6,20 @@ settings: a misspelt field never hides a misspelt alias. What has the wrong shap
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from trunkline_server.config.built import CAPABILITIES
 from trunkline_server.config.catalogue import shipped_catalogue
 from trunkline_server.config.fields import is_loopback, split_target
-from trunkline_server.config.findings import DocumentPath, Finding, format_path, shown
+from trunkline_server.config.findings import DocumentPath, Finding, shown
 from trunkline_server.config.model import AdaptiveSettings, CircuitSettings, GateSettings, ServerSettings, may_use
+from trunkline_server.config.people_checks import PEOPLE_CHECKS, repeated
+from trunkline_server.config.plain import Found, PlainDocument, listed, mapping, number, texts
 
 if TYPE_CHECKING:
     from trunkline_server.config.near import NearNames
     from trunkline_server.config.tree import SourceTree, Value
-
-_Found = Iterator[Finding]
-_NO_MAPPING: Final[Mapping[str, Value]] = {}
 
 
 def cross_check(tree: SourceTree, near: NearNames) -> list[Finding]:
@@ -29,81 +27,11 @@ def cross_check(tree: SourceTree, near: NearNames) -> list[Finding]:
     shipped_catalogue()  # whoever compiles the document on an event loop finds it read
     if not isinstance(tree.value, dict):
         return []
-    document = _Document(tree, near)
-    return [finding for check in _CHECKS for finding in check(document)]
+    document = PlainDocument(tree, near)
+    return [finding for check in (*_CHECKS, *PEOPLE_CHECKS) for finding in check(document)]
 
 
-class _Document:
-    """Tolerant access to a document's values: what has another shape counts as absent."""
-
-    def __init__(self, tree: SourceTree, near: NearNames) -> None:
-        self._tree = tree
-        self.near = near
-        root = self.root = _mapping(tree.value)
-        self.providers = _mapping(root.get("providers"))
-        self.models = _mapping(root.get("models"))
-        self.aliases = _mapping(root.get("aliases"))
-        self.callers = _list(root.get("callers"))
-        self.server = _mapping(root.get("server"))
-
-    def error(self, path: DocumentPath, code: str, message: str) -> Finding:
-        return Finding("error", format_path(path), self._tree.line(path), code, message)
-
-    def warning(self, path: DocumentPath, code: str, message: str) -> Finding:
-        return Finding("warning", format_path(path), self._tree.line(path), code, message)
-
-    def line(self, path: DocumentPath) -> int:
-        return self._tree.line(path)
-
-    def alias_targets(self, alias: str) -> Iterator[tuple[DocumentPath, str]]:
-        """Every target of an alias as text, in order, in whichever form it was written."""
-        for index, tier in enumerate(_list(_mapping(self.aliases[alias]).get("tiers"))):
-            base: DocumentPath = ("aliases", alias, "tiers", index)
-            if isinstance(tier, dict):
-                base, tier = (*base, "targets"), tier.get("targets")  # noqa: PLW2901 - the short form
-            for position, target in enumerate(_list(tier)):
-                if isinstance(target, str):
-                    yield (*base, position), target
-                elif isinstance(name := _mapping(target).get("target"), str):
-                    yield (*base, position, "target"), name
-
-    def fact(self, target: str, name: str) -> object:
-        """Return a fact about a target's model: the document's, else the shipped catalogue's; None if it is unknown."""
-        given = _mapping(self.models.get(target))
-        if name in given:
-            return given[name]
-        provider, _, model = target.partition("/")
-        settings = _mapping(self.providers.get(provider))
-        protocol, base_url = settings.get("protocol"), settings.get("base_url")
-        if not isinstance(protocol, str) or not isinstance(base_url, str):
-            return None
-        return getattr(shipped_catalogue().facts(protocol, base_url, model), name)
-
-    def caller_names(self, setting: str) -> Iterator[tuple[DocumentPath, str]]:
-        """Every text in the lists called `setting` of all callers."""
-        for index, caller in enumerate(self.callers):
-            for position, name in enumerate(_list(_mapping(caller).get(setting))):
-                if isinstance(name, str):
-                    yield ("callers", index, setting, position), name
-
-
-def _mapping(value: Value) -> Mapping[str, Value]:
-    return value if isinstance(value, dict) else _NO_MAPPING
-
-
-def _list(value: Value) -> list[Value]:
-    return value if isinstance(value, list) else []
-
-
-def _texts(value: Value, default: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(item for item in value if isinstance(item, str)) if isinstance(value, list) else default
-
-
-def _number(value: Value, default: float) -> float:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else default
-
-
-def _known_targets(document: _Document) -> _Found:
+def _known_targets(document: PlainDocument) -> Found:
     """Targets name known providers, each at most once in an alias."""
     for alias in document.aliases:
         lines: dict[str, int] = {}
@@ -120,7 +48,7 @@ def _known_targets(document: _Document) -> _Found:
         yield from _check_target(document, path, target)
 
 
-def _check_target(document: _Document, path: DocumentPath, target: str) -> _Found:
+def _check_target(document: PlainDocument, path: DocumentPath, target: str) -> Found:
     parts = split_target(target)
     if parts is None:
         return  # told as a finding of that one setting
@@ -129,7 +57,7 @@ def _check_target(document: _Document, path: DocumentPath, target: str) -> _Foun
         near = document.near.hint(provider, document.providers)
         yield document.error(path, "unknown_provider", f"names the unknown provider {shown(provider)}{near}")
         return
-    keys = _list(_mapping(document.providers[provider]).get("keys"))
+    keys = listed(mapping(document.providers[provider]).get("keys"))
     if keys and not any(_may_serve(key, model) for key in keys):
         yield document.error(
             path,
@@ -140,11 +68,11 @@ def _check_target(document: _Document, path: DocumentPath, target: str) -> _Foun
 
 
 def _may_serve(key: Value, model: str) -> bool:
-    settings = _mapping(key)
-    return may_use(model, _texts(settings.get("models"), ("*",)), _texts(settings.get("block_models"), ()))
+    settings = mapping(key)
+    return may_use(model, texts(settings.get("models"), ("*",)), texts(settings.get("block_models"), ()))
 
 
-def _known_aliases(document: _Document) -> _Found:
+def _known_aliases(document: PlainDocument) -> Found:
     """Callers' aliases exist."""
     for path, alias in document.caller_names("aliases"):
         if alias not in document.aliases:
@@ -152,32 +80,17 @@ def _known_aliases(document: _Document) -> _Found:
             yield document.error(path, "unknown_alias", f"names the unknown alias {shown(alias)}{near}")
 
 
-def _unique_ids(document: _Document) -> _Found:
-    """Ids of keys are unique in their provider, ids and tokens of callers in the document."""
+def _unique_key_ids(document: PlainDocument) -> Found:
+    """Ids of keys are unique in their provider."""
     for provider, settings in document.providers.items():
-        base: DocumentPath = ("providers", provider, "keys")
-        yield from _repeated(document, base, _list(_mapping(settings).get("keys")), "id", "duplicate_id")
-    yield from _repeated(document, ("callers",), document.callers, "id", "duplicate_id")
-    yield from _repeated(document, ("callers",), document.callers, "token_sha256", "duplicate_token")
+        keys = listed(mapping(settings).get("keys"))
+        yield from repeated(document, [(("providers", provider, "keys"), keys)], "id", "duplicate_id")
 
 
-def _repeated(document: _Document, base: DocumentPath, entries: list[Value], setting: str, code: str) -> _Found:
-    lines: dict[str, int] = {}
-    for index, entry in enumerate(entries):
-        value = _mapping(entry).get(setting)
-        if not isinstance(value, str):
-            continue
-        path = (*base, index, setting)
-        same = value.lower() if setting == "token_sha256" else value
-        if same in lines:
-            yield document.error(path, code, f"is the same as in line {lines[same]}: each needs its own")
-        lines.setdefault(same, document.line(path))
-
-
-def _plaintext(document: _Document) -> _Found:
+def _plaintext(document: PlainDocument) -> Found:
     """Plain http goes to this machine only, unless the provider allows it."""
     for provider, value in document.providers.items():
-        settings = _mapping(value)
+        settings = mapping(value)
         url = settings.get("base_url")
         if not isinstance(url, str) or settings.get("allow_plaintext") is True:
             continue
@@ -195,36 +108,36 @@ def _plaintext(document: _Document) -> _Found:
             )
 
 
-def _circuits(document: _Document) -> _Found:
+def _circuits(document: PlainDocument) -> Found:
     """Circuits can open, and their first open time is no longer than the longest."""
     fallback = CircuitSettings()
     for provider, value in document.providers.items():
-        settings = _mapping(_mapping(value).get("circuit"))
+        settings = mapping(mapping(value).get("circuit"))
         base: DocumentPath = ("providers", provider, "circuit")
-        recent = _number(settings.get("recent"), fallback.recent)
-        failures = _number(settings.get("recent_failures"), fallback.recent_failures)
+        recent = number(settings.get("recent"), fallback.recent)
+        failures = number(settings.get("recent_failures"), fallback.recent_failures)
         if failures > recent:
             setting = "recent_failures" if "recent_failures" in settings else "recent"
             message = f"recent_failures ({failures:g}) must be at most recent ({recent:g})"
             yield document.error((*base, setting), "circuit_disagrees", message)
-        first = _number(settings.get("open_s"), fallback.open_s)
-        longest = _number(settings.get("open_max_s"), fallback.open_max_s)
+        first = number(settings.get("open_s"), fallback.open_s)
+        longest = number(settings.get("open_max_s"), fallback.open_max_s)
         if first > longest:
             setting = "open_max_s" if "open_max_s" in settings else "open_s"
             message = f"open_max_s ({longest:g}) must be at least open_s ({first:g})"
             yield document.error((*base, setting), "circuit_disagrees", message)
 
 
-def _gates(document: _Document) -> _Found:
+def _gates(document: PlainDocument) -> Found:
     """Limits that move start within their bounds; warn of bursts of what has no pace."""
     fallback, bounds = GateSettings(), AdaptiveSettings()
     for provider, value in document.providers.items():
-        gate = _mapping(_mapping(value).get("gate"))
+        gate = mapping(mapping(value).get("gate"))
         base: DocumentPath = ("providers", provider, "gate")
         if isinstance(gate.get("adaptive"), dict):
-            adaptive = _mapping(gate["adaptive"])
-            start = _number(gate.get("max_in_flight"), fallback.max_in_flight)
-            lowest, highest = _number(adaptive.get("min"), bounds.min), _number(adaptive.get("max"), bounds.max)
+            adaptive = mapping(gate["adaptive"])
+            start = number(gate.get("max_in_flight"), fallback.max_in_flight)
+            lowest, highest = number(adaptive.get("min"), bounds.min), number(adaptive.get("max"), bounds.max)
             if lowest > start:
                 message = f"adaptive.min ({lowest:g}) must be at most max_in_flight ({start:g}), where the limit starts"
                 yield document.error((*base, "adaptive", "min"), "gate_disagrees", message)
@@ -236,17 +149,17 @@ def _gates(document: _Document) -> _Found:
         if "burst" in gate and "dispatches_per_s" not in gate:
             message = "has no effect without dispatches_per_s, whose pace it is for"
             yield document.warning((*base, "burst"), "no_effect", message)
-        for index, key in enumerate(_list(_mapping(value).get("keys"))):
-            settings = _mapping(key)
+        for index, key in enumerate(listed(mapping(value).get("keys"))):
+            settings = mapping(key)
             if "burst_s" in settings and not settings.keys() & {"requests_per_minute", "tokens_per_minute"}:
                 message = "has no effect without requests_per_minute or tokens_per_minute"
                 yield document.warning(("providers", provider, "keys", index, "burst_s"), "no_effect", message)
 
 
-def _continuations(document: _Document) -> _Found:
+def _continuations(document: PlainDocument) -> Found:
     """Warn of streams that are to go on elsewhere, where nobody can."""
     for alias, value in document.aliases.items():
-        settings = _mapping(value)
+        settings = mapping(value)
         if settings.get("on_break") != "CONTINUE" or settings.get("allow_prompted_continuation") is True:
             continue
         if not any(_can_prefill(document, target) for _, target in document.alias_targets(alias)):
@@ -258,21 +171,21 @@ def _continuations(document: _Document) -> _Found:
             )
 
 
-def _can_prefill(document: _Document, target: str) -> bool:
+def _can_prefill(document: PlainDocument, target: str) -> bool:
     known = document.fact(target, "capabilities")
     return isinstance(known, list | tuple) and "prefill" in known
 
 
-def _prices(document: _Document) -> _Found:
+def _prices(document: PlainDocument) -> Found:
     """Warn of targets without a known price where the price decides."""
     for alias, value in document.aliases.items():
-        settings = _mapping(value)
-        tiers = _list(settings.get("tiers"))
+        settings = mapping(value)
+        tiers = listed(settings.get("tiers"))
         for path, target in document.alias_targets(alias):
             tier = tiers[path[3]] if isinstance(path[3], int) else None
             if "max_cost_usd" in settings:
                 why = "max_cost_usd does not hold it back"
-            elif _mapping(tier).get("strategy") == "lowest_cost":
+            elif mapping(tier).get("strategy") == "lowest_cost":
                 why = "lowest_cost can't compare it"
             else:
                 continue
@@ -284,11 +197,11 @@ def _prices(document: _Document) -> _Found:
                 yield document.warning(path, "unpriced_target", message)
 
 
-def _deadlines(document: _Document) -> _Found:
+def _deadlines(document: PlainDocument) -> Found:
     """Default deadlines fit the largest one."""
     fallback = ServerSettings()
-    longest = _number(document.server.get("max_deadline_s"), fallback.max_deadline_s)
-    default = _number(document.server.get("default_deadline_s"), fallback.default_deadline_s)
+    longest = number(document.server.get("max_deadline_s"), fallback.max_deadline_s)
+    default = number(document.server.get("default_deadline_s"), fallback.default_deadline_s)
     if longest < default:
         setting = "max_deadline_s" if "max_deadline_s" in document.server else "default_deadline_s"
         yield document.error(
@@ -297,13 +210,13 @@ def _deadlines(document: _Document) -> _Found:
             f"max_deadline_s ({longest:g}) must be at least default_deadline_s ({default:g})",
         )
     for alias, settings in document.aliases.items():
-        own = _number(_mapping(settings).get("default_deadline_s"), 0.0)
+        own = number(mapping(settings).get("default_deadline_s"), 0.0)
         if own > longest:
             path = ("aliases", alias, "default_deadline_s")
             yield document.warning(path, "deadline_cut", f"is cut to the server's max_deadline_s, {longest:g}")
 
 
-def _doubtful(document: _Document) -> _Found:
+def _doubtful(document: PlainDocument) -> Found:
     """Warn of what is allowed, but seldom meant."""
     if document.root.get("callers", []) == []:
         path: DocumentPath = ("callers",)
@@ -312,23 +225,17 @@ def _doubtful(document: _Document) -> _Found:
         yield document.warning(
             ("aliases",), "no_aliases", "there are none: callers must name provider/model themselves"
         )
-    for index, caller in enumerate(document.callers):
-        settings = _mapping(caller)
-        if settings and not settings.get("aliases") and not settings.get("models"):
-            yield document.warning(
-                ("callers", index), "caller_without_models", "may use nothing: give it aliases or models"
-            )
     yield from _doubtful_facts(document)
 
 
-def _doubtful_facts(document: _Document) -> _Found:
+def _doubtful_facts(document: PlainDocument) -> Found:
     for name, facts in document.models.items():
         parts = split_target(name)
         if parts is not None and parts[0] not in document.providers:
             near = document.near.hint(parts[0], document.providers)
             message = f"has facts for the unknown provider {shown(parts[0])}{near}"
             yield document.warning(("models", name), "unknown_provider", message)
-        for position, capability in enumerate(_list(_mapping(facts).get("capabilities"))):
+        for position, capability in enumerate(listed(mapping(facts).get("capabilities"))):
             if isinstance(capability, str) and capability not in CAPABILITIES:
                 near = document.near.hint(capability, CAPABILITIES)
                 path = ("models", name, "capabilities", position)
@@ -338,7 +245,7 @@ def _doubtful_facts(document: _Document) -> _Found:
 _CHECKS = (
     _known_targets,
     _known_aliases,
-    _unique_ids,
+    _unique_key_ids,
     _plaintext,
     _circuits,
     _gates,

@@ -12,7 +12,7 @@ from collections.abc import Sized
 from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.functional_validators import AfterValidator
 from pydantic_core import PydanticCustomError
 
@@ -27,7 +27,15 @@ MAX_WEIGHT = 1_000_000.0
 _LABEL = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _MODEL_ID = re.compile(r"[!-~]{1,256}")
 _HASH = re.compile(r"[0-9A-Fa-f]{64}")
+_SAN = re.compile(r"[!-~]{1,256}")
 _OPTION_KEY = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class Settings(BaseModel):
+    """A mapping of settings: no other names than its own, and frozen."""
+
+    # Inputs are hidden because a document that fails to validate may hold a secret in the wrong place.
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
 
 def is_label(text: str) -> bool:
@@ -100,10 +108,19 @@ def _token_hash(text: str) -> str:
     if _HASH.fullmatch(text) is None:
         raise PydanticCustomError(
             "bad_token_hash",
-            "must be the SHA-256 of the caller's token as 64 hex digits"
-            " (printf %s TOKEN | sha256sum), never the token itself",
+            "must be the SHA-256 of the token as 64 hex digits (printf %s TOKEN | sha256sum), never the token itself",
         )
     return text.lower()
+
+
+def _san(text: str) -> str:
+    if _SAN.fullmatch(text) is None or "*" in text:
+        raise PydanticCustomError(
+            "bad_san",
+            "must be one whole subject alternative name of a certificate, such as spiffe://prod/checkout:"
+            " 1 to 256 ASCII characters without blanks and wildcards",
+        )
+    return text
 
 
 def _secret_reference(text: str) -> str:
@@ -165,6 +182,9 @@ ModelPattern = Annotated[str, AfterValidator(_model_pattern)]
 
 TokenHash = Annotated[str, AfterValidator(_token_hash)]
 """SHA-256 of a token in 64 hex digits, kept in lower case."""
+
+SanName = Annotated[str, AfterValidator(_san)]
+"""A subject alternative name, whole and as the certificate has it: a URI, an e-mail address or a host name."""
 
 SecretReference = Annotated[str, AfterValidator(_secret_reference)]
 """``env:NAME`` or ``file:PATH``."""

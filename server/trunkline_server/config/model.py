@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from trunkline_server.config.fields import (
     FILLED,
@@ -23,24 +23,19 @@ from trunkline_server.config.fields import (
     Label,
     MaxCostUsd,
     ModelPattern,
-    OptionKey,
     PerMinute,
     PerSecond,
     Ratio,
     Seconds,
     SecondsOrZero,
     SecretReference,
+    Settings,
     TargetName,
     TokenCount,
-    TokenHash,
     UsdPerMillion,
     Weight,
 )
-
-
-class _Settings(BaseModel):
-    # Inputs are hidden because a document that fails to validate may hold a secret in the wrong place.
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+from trunkline_server.config.people import AdminSettings, CallerSettings
 
 
 def may_use(model: str, models: tuple[str, ...], block_models: tuple[str, ...]) -> bool:
@@ -50,7 +45,7 @@ def may_use(model: str, models: tuple[str, ...], block_models: tuple[str, ...]) 
     return any(fnmatchcase(model, pattern) for pattern in models)
 
 
-class KeySettings(_Settings):
+class KeySettings(Settings):
     """One credential of a provider's pool."""
 
     id: Label
@@ -88,7 +83,7 @@ class KeySettings(_Settings):
         return may_use(model, self.models, self.block_models)
 
 
-class AdaptiveSettings(_Settings):
+class AdaptiveSettings(Settings):
     """Between what bounds the limit of calls in flight moves by itself: up while calls succeed, down on overload."""
 
     min: InFlight = 10
@@ -98,7 +93,7 @@ class AdaptiveSettings(_Settings):
     """The highest that it grows to. At least `max_in_flight`. Default 400."""
 
 
-class GateSettings(_Settings):
+class GateSettings(Settings):
     """How many calls may be in flight at a provider, and how many may wait for that."""
 
     max_in_flight: InFlight = 200
@@ -120,7 +115,7 @@ class GateSettings(_Settings):
     """Calls that may be sent at once after a pause, where they are paced. Default 2."""
 
 
-class TimeoutSettings(_Settings):
+class TimeoutSettings(Settings):
     """How long each phase of an upstream call may take."""
 
     connect_s: Seconds = 3.0
@@ -136,7 +131,7 @@ class TimeoutSettings(_Settings):
     """Calls without a stream: from dispatch to the last byte, in seconds. Default 120."""
 
 
-class CircuitSettings(_Settings):
+class CircuitSettings(Settings):
     """When a target is taken out of use for failing, and how it comes back. Each target has a circuit of its own."""
 
     recent: CallCount = 20
@@ -168,7 +163,7 @@ class CircuitSettings(_Settings):
     """How long it then takes to let in all calls, in seconds: 10, 25 and 50 % for a third of it each. Default 6."""
 
 
-class RetryBudgetSettings(_Settings):
+class RetryBudgetSettings(Settings):
     """How many more attempts a provider may be sent than requests came for it, counted over 10 seconds."""
 
     ratio: Ratio = 0.1
@@ -182,7 +177,7 @@ class RetryBudgetSettings(_Settings):
     """Retries a second besides, however few the requests. Default 3."""
 
 
-class ProviderSettings(_Settings):
+class ProviderSettings(Settings):
     """One upstream endpoint of some wire protocol."""
 
     protocol: Literal["openai"]
@@ -213,7 +208,7 @@ class ProviderSettings(_Settings):
     """Permits http to hosts other than loopback: keys and prompts then travel readable. Default false."""
 
 
-class ModelFacts(_Settings):
+class ModelFacts(Settings):
     """What is known of an upstream model. A fact that is not given is unknown, which is not zero."""
 
     context_tokens: Annotated[TokenCount | None, GIVEN] = None
@@ -244,7 +239,7 @@ class ModelFacts(_Settings):
     """Replaces the provider's `timeouts.response_s` for this model, in seconds."""
 
 
-class TargetSettings(_Settings):
+class TargetSettings(Settings):
     """One target of a tier. In a document also its bare name: ``openai/gpt-4o-mini``."""
 
     target: TargetName
@@ -272,7 +267,7 @@ class TargetSettings(_Settings):
         return self.target.partition("/")[2]
 
 
-class TierSettings(_Settings):
+class TierSettings(Settings):
     """Targets that share traffic. In a document also the bare list of its targets."""
 
     strategy: Literal["weighted", "least_loaded", "lowest_cost", "lowest_latency"] = "weighted"
@@ -287,7 +282,7 @@ class TierSettings(_Settings):
         return {"targets": cast("list[object]", given)} if isinstance(given, list) else given
 
 
-class HedgeSettings(_Settings):
+class HedgeSettings(Settings):
     """Whether a second attempt may race one that is slow to give its first content."""
 
     enabled: Flag = False
@@ -300,7 +295,7 @@ class HedgeSettings(_Settings):
     """Largest share of a provider's recent requests that a hedge is sent for. Default 0.02."""
 
 
-class AliasSettings(_Settings):
+class AliasSettings(Settings):
     """A logical model name that callers use."""
 
     tiers: Annotated[tuple[TierSettings, ...], FILLED]
@@ -336,29 +331,7 @@ class AliasSettings(_Settings):
     """Targets whose first content usually takes longer come after all others, in seconds. Default: all are alike."""
 
 
-class CallerSettings(_Settings):
-    """A service that may call, and what it may use."""
-
-    id: Label
-    """Shown in logs and metrics; unique."""
-
-    token_sha256: Annotated[TokenHash, Field(repr=False)]
-    """SHA-256 of the caller's bearer token, 64 hex digits; unique."""
-
-    aliases: tuple[Label, ...] = ()
-    """Aliases that it may use. Default none."""
-
-    models: tuple[TargetName, ...] = ()
-    """Targets that it may name directly, as ``provider/model``. Default none."""
-
-    provider_options: tuple[OptionKey, ...] = ()
-    """Option keys that it may pass although they would otherwise be refused. Default none."""
-
-    criticality: Literal["CRITICAL_PLUS", "CRITICAL", "SHEDDABLE_PLUS", "SHEDDABLE"] = "CRITICAL"
-    """The highest that it may ask for, and what its calls have that ask for none. Default CRITICAL."""
-
-
-class ServerSettings(_Settings):
+class ServerSettings(Settings):
     """Bounds that hold for every call."""
 
     write_timeout_s: Seconds = 30.0
@@ -377,7 +350,7 @@ class ServerSettings(_Settings):
     """How long a detachable stream goes on without a reader, and is kept once it has ended, in seconds. Default 60."""
 
 
-class RoutesDocument(_Settings):
+class RoutesDocument(Settings):
     """A whole routes file."""
 
     version: Annotated[Literal[1], VERSION]
@@ -395,6 +368,9 @@ class RoutesDocument(_Settings):
 
     callers: tuple[CallerSettings, ...] = ()
     """Who may call. Default none: whoever reaches the port."""
+
+    admins: tuple[AdminSettings, ...] = ()
+    """Who may look and operate. Default none: whoever reaches the admin port, which then answers on loopback only."""
 
     server: ServerSettings = ServerSettings()
     """Bounds that hold for every call."""

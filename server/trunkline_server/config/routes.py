@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -42,12 +42,23 @@ class LoadedRoutes:
     """Warnings only."""
 
 
+@dataclass(frozen=True, slots=True)
+class ReferenceAt:
+    """A secret reference, and where it stands."""
+
+    path: DocumentPath
+    provider: str
+    key_id: str
+    reference: str = field(repr=False)
+    """May be the secret itself, pasted in the wrong place."""
+
+
 def load_routes(path: Path, resolver: SecretResolver) -> LoadedRoutes:
     """Load the routes file at `path`. Blocks: call it off the event loop.
 
     Raises InvalidRoutesError with every finding, also if the file can't be read.
     """
-    return _complete(load_file(path), resolver)
+    return complete_routes(load_file(path), resolver)
 
 
 def parse_routes(text: bytes | str, resolver: SecretResolver, *, name: str) -> LoadedRoutes:
@@ -55,26 +66,30 @@ def parse_routes(text: bytes | str, resolver: SecretResolver, *, name: str) -> L
 
     Raises InvalidRoutesError with every finding.
     """
-    return _complete(parse(text, name=name), resolver)
+    return complete_routes(parse(text, name=name), resolver)
 
 
-def _complete(parsed: ParseResult, resolver: SecretResolver) -> LoadedRoutes:
-    """Add the secrets, also to a document with errors, so that all findings come at once."""
+def complete_routes(parsed: ParseResult, resolver: SecretResolver) -> LoadedRoutes:
+    """Add the secrets, also to a document with errors, so that all findings come at once. Blocks.
+
+    Every reference of the document is followed: one that came over the wire is fenced in before. Raises
+    InvalidRoutesError.
+    """
     found = list(parsed.findings)
     secrets: dict[tuple[str, str], Secret] = {}
-    for path, key, reference in _references(parsed.tree):
+    for at in secret_references(parsed.tree):
         try:
-            secrets[key] = resolver.resolve(reference)
+            secrets[at.provider, at.key_id] = resolver.resolve(at.reference)
         except SecretError as error:
-            line = parsed.tree.line(path) if parsed.tree else None
-            found.append(Finding("error", format_path(path), line, error.code, error.message))
+            line = parsed.tree.line(at.path) if parsed.tree else None
+            found.append(Finding("error", format_path(at.path), line, error.code, error.message))
     if parsed.document is None or any(finding.severity == "error" for finding in found):
         raise InvalidRoutesError(in_order(found))
     return LoadedRoutes(parsed.document, MappingProxyType(secrets), parsed.sha256, parsed.findings)
 
 
-def _references(tree: SourceTree | None) -> Iterator[tuple[DocumentPath, tuple[str, str], str]]:
-    """Every secret reference of the plain values; what has another shape was told already."""
+def secret_references(tree: SourceTree | None) -> Iterator[ReferenceAt]:
+    """Yield every secret reference of the plain values; what has another shape was told already."""
     root = tree.value if tree else None
     providers = root.get("providers") if isinstance(root, dict) else None
     for provider, settings in providers.items() if isinstance(providers, dict) else ():
@@ -82,4 +97,5 @@ def _references(tree: SourceTree | None) -> Iterator[tuple[DocumentPath, tuple[s
         for index, key in enumerate(keys if isinstance(keys, list) else ()):
             reference = key.get("secret") if isinstance(key, dict) else None
             if isinstance(key, dict) and isinstance(reference, str) and _REFERENCE.match(reference):
-                yield ("providers", provider, "keys", index, "secret"), (provider, str(key.get("id"))), reference
+                path = ("providers", provider, "keys", index, "secret")
+                yield ReferenceAt(path, provider, str(key.get("id")), reference)

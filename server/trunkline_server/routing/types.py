@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from trunkline_server.routing.caller_limits import CallerLimits
 from trunkline_server.routing.failures import FailureClass
 
 
@@ -115,6 +116,8 @@ class Caller:
     """Option keys that this caller may pass although they are refused to others."""
     criticality: Criticality = Criticality.CRITICAL
     """The highest that it may ask for, and what its calls have that do not say."""
+    limits: CallerLimits | None = None
+    """Of its calls, tokens and money; None: it has none, and no account."""
 
 
 @dataclass(frozen=True, slots=True)
