@@ -66,6 +66,46 @@ MESSAGES = {
     "Heartbeat": "queue_position waited",
     "Draining": "time_left",
     "End": "outcome finish_reason native_finish_reason error usage attempts route content_bytes content_crc32c",
+    "RouteVersion": "version etag sha256 published published_by peer reason origin state rolled_back_to",
+    "RejectedRoutes": "at by sha256 findings omitted",
+    "CanaryStatus": "version fraction guard ends calls failed base_calls base_failed",
+    "CanaryGuard": "window error_ratio first_token_ratio",
+    "RouteFinding": "severity path line code message",
+    "RouteChange": "op path before after sensitive",
+    "TrafficShift": "alias share recent_calls share_of_all",
+    "GetRoutesRequest": "version",
+    "GetRoutesResponse": "version document last_rejected canary",
+    "PlanRoutesRequest": "source base_etag",
+    "PlanRoutesResponse": "valid no_op findings changes traffic base_version base_etag",
+    "ReloadRoutesRequest": "source if_match_etag dry_run reason request_id canary_fraction guard",
+    "ReloadRoutesResponse": "version no_op dry_run findings canary",
+    "RollbackRoutesRequest": "to_version if_match_etag reason dry_run",
+    "RollbackRoutesResponse": "version ended_canary dry_run",
+    "ListRouteVersionsRequest": "page_size page_token",
+    "ListRouteVersionsResponse": "versions next_page_token",
+    "WatchRoutesRequest": "after_version",
+    "WatchRoutesResponse": "at applied rejected rolled_back bookmark",
+    "WatchRoutesResponse.Applied": "version fraction",
+    "WatchRoutesResponse.RolledBack": "version to by reason",
+    "WatchRoutesResponse.Bookmark": "version etag missed",
+    "TargetStatus": "provider model aliases circuit in_flight success_ratio first_token_p50 first_token_p95 override "
+    "attempts",
+    "KeyStatus": "provider key_id state until in_flight max_in_flight headroom_requests headroom_tokens quota_group "
+    "weight override",
+    "GateStatus": "provider in_flight limit queued queue",
+    "WorkerStatus": "worker pid phase in_flight route_version started",
+    "RecentFailover": "at model from to failure_class",
+    "GetStatusRequest": "",
+    "GetStatusResponse": "at routes targets keys gates workers failovers canary last_rejected",
+    "WatchStatusRequest": "every",
+    "WatchStatusResponse": "status",
+    "Override": "mode until by reason",
+    "OverrideTargetRequest": "target mode ttl reason",
+    "OverrideTargetResponse": "override",
+    "OverrideKeyRequest": "provider key_id mode ttl reason",
+    "OverrideKeyResponse": "override",
+    "DrainRequest": "grace reason",
+    "DrainResponse": "in_flight ends",
 }
 
 # Each enum with the prefix of its values.
@@ -92,9 +132,14 @@ ENUMS = {
     "Continuation.Method": ("METHOD", "PREFILL PROMPTED"),
     "AttemptFailed.Next": ("NEXT", "CONTINUING RESTARTING GIVING_UP"),
     "End.Outcome": ("OUTCOME", "COMPLETE INCOMPLETE FAILED"),
+    "RouteVersion.Origin": ("ORIGIN", "START FILE RELOAD ROLLBACK"),
+    "RouteVersion.State": ("STATE", "RUNNING CANARY SUPERSEDED ROLLED_BACK"),
+    "RouteFinding.Severity": ("SEVERITY", "WARNING ERROR"),
+    "RouteChange.Op": ("OP", "ADD REMOVE REPLACE"),
+    "OverrideMode": ("OVERRIDE_MODE", "DRAIN DISABLE FORCE_OPEN FORCE_CLOSED CLEAR"),
 }
 
-RPCS = {
+COMPLETION_RPCS = {
     "Complete": ("CompleteRequest", "CompleteResponse", False),
     "StreamComplete": ("CompleteRequest", "StreamFrame", True),
     "ResumeStream": ("ResumeStreamRequest", "StreamFrame", True),
@@ -102,14 +147,31 @@ RPCS = {
     "ListModels": ("ListModelsRequest", "ListModelsResponse", False),
 }
 
+ADMIN_RPCS = {
+    "GetRoutes": ("GetRoutesRequest", "GetRoutesResponse", False),
+    "PlanRoutes": ("PlanRoutesRequest", "PlanRoutesResponse", False),
+    "ReloadRoutes": ("ReloadRoutesRequest", "ReloadRoutesResponse", False),
+    "RollbackRoutes": ("RollbackRoutesRequest", "RollbackRoutesResponse", False),
+    "ListRouteVersions": ("ListRouteVersionsRequest", "ListRouteVersionsResponse", False),
+    "WatchRoutes": ("WatchRoutesRequest", "WatchRoutesResponse", True),
+    "GetStatus": ("GetStatusRequest", "GetStatusResponse", False),
+    "WatchStatus": ("WatchStatusRequest", "WatchStatusResponse", True),
+    "OverrideTarget": ("OverrideTargetRequest", "OverrideTargetResponse", False),
+    "OverrideKey": ("OverrideKeyRequest", "OverrideKeyResponse", False),
+    "Drain": ("DrainRequest", "DrainResponse", False),
+}
+
 POOL = descriptor_pool.Default()
-SERVICE = POOL.FindServiceByName("trunkline.v1.CompletionService")
+SERVICES = {
+    "CompletionService": (POOL.FindServiceByName("trunkline.v1.CompletionService"), COMPLETION_RPCS),
+    "AdminService": (POOL.FindServiceByName("trunkline.v1.AdminService"), ADMIN_RPCS),
+}
 
 
 def files() -> list[FileDescriptor]:
-    """Return every file of the package: all are reached from the service's."""
-    found = {SERVICE.file.name: SERVICE.file}
-    waiting = [SERVICE.file]
+    """Return every file of the package: all are reached from the services'."""
+    waiting = [service.file for service, _ in SERVICES.values()]
+    found = {file.name: file for file in waiting}
     while waiting:
         for file in waiting.pop().dependencies:
             if file.package == "trunkline.v1" and file.name not in found:
@@ -157,14 +219,16 @@ def test_enum_keeps_its_values(name: str) -> None:
     assert [(value.number, value.name) for value in found][: len(expected)] == list(enumerate(expected))
 
 
-def test_service_keeps_its_rpcs() -> None:
-    """The service has its five RPCs with their messages, and streams where the contract says so."""
+@pytest.mark.parametrize("name", SERVICES)
+def test_service_keeps_its_rpcs(name: str) -> None:
+    """Each service has its RPCs with their messages, and streams where the contract says so."""
+    service, rpcs = SERVICES[name]
     found = {
         method.name: (method.input_type.name, method.output_type.name, method.server_streaming)
-        for method in SERVICE.methods
+        for method in service.methods
     }
-    assert found == RPCS
-    assert not any(method.client_streaming for method in SERVICE.methods)
+    assert found == rpcs
+    assert not any(method.client_streaming for method in service.methods)
 
 
 def test_every_message_is_frozen() -> None:
@@ -184,11 +248,8 @@ def test_package_exports_every_name() -> None:
     for enum in enums():
         if enum.containing_type is None:
             names |= {enum.name, *enum.values_by_name}
-    names |= {
-        "CompletionServiceStub",
-        "CompletionServiceServicer",
-        "add_CompletionServiceServicer_to_server",
-    }
+    for service in SERVICES:
+        names |= {f"{service}Stub", f"{service}Servicer", f"add_{service}Servicer_to_server"}
     assert set(trunkline.v1.__all__) == names
     assert [name for name in names if not hasattr(trunkline.v1, name)] == []
 
@@ -218,6 +279,11 @@ def test_unset_is_told_from_zero() -> None:
         "Heartbeat": "queue_position",
         "RouteExplanation.Candidate": "predicted_cost_nanousd score in_flight",
         "Model": "context_tokens max_output_tokens input_nanousd_per_million output_nanousd_per_million",
+        "CanaryGuard": "error_ratio first_token_ratio",
+        "PlanRoutesRequest": "source",
+        "ReloadRoutesRequest": "source",
+        "TargetStatus": "success_ratio",
+        "KeyStatus": "max_in_flight headroom_requests headroom_tokens",
     }
     wrong = [
         f"{name}.{field}"
