@@ -17,8 +17,8 @@ from trunkline_server.engine.endpoint import Endpoint
 from trunkline_server.engine.provider import LiveProvider, ProviderSpec
 from trunkline_server.engine.snapshot import Snapshot, Snapshots
 from trunkline_server.providers.base import Adapter
-from trunkline_server.providers.transport.base import Transport
-from trunkline_server.providers.transport.choose import TransportName, make_transport
+from trunkline_server.providers.transport.base import Transport, TransportName
+from trunkline_server.providers.transport.choose import make_transport
 from trunkline_server.routing.clock import Clock
 
 _Told = TypeVar("_Told")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from trunkline_server.engine.admission import Desk
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
-from trunkline_server.providers.transport.choose import TransportName
+from trunkline_server.providers.transport.base import TransportName
 from trunkline_server.routing.budget import BudgetLimits, RetryBudget
 from trunkline_server.routing.circuit import DEFAULT_LIMITS, Circuit, CircuitLimits
 from trunkline_server.routing.clock import Clock

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from trunkline_server.providers.transport.base import Transport
-
-TransportName = Literal["aiohttp", "httpx"]
-"""The transports that can be configured. `aiohttp` is the default: a call costs a tenth of the CPU time."""
-
+    from trunkline_server.providers.transport.base import Transport, TransportName
 
 def transport_class(name: TransportName) -> Callable[[], Transport]:
     """Return what makes transports of the library called `name`, imported. That takes time: do it off the loop."""
