@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from cyclopts import Parameter
 
 from trunkline_server.cli import exits
-from trunkline_server.cli.calling import DEFAULT_SERVER, CallFailedError, Server, calls
+from trunkline_server.cli.calling import DEFAULT_SERVER, CallFailedError, Server, calls, checked_timeout
 
 if TYPE_CHECKING:
     from trunkline.v1 import CompleteRequest, CompleteResponse
@@ -75,13 +75,6 @@ def complete(
     else:
         _show(response)
     return exits.OK
-
-
-def checked_timeout(timeout_s: float) -> float:
-    """Return a deadline in seconds; raise UsageError if it is none."""
-    if not 0 < timeout_s <= 24 * 3600:
-        raise exits.UsageError("--timeout-s is in seconds: above 0, at most 86400")
-    return timeout_s
 
 
 def make_request(prompt: str, asked: Asked) -> CompleteRequest:

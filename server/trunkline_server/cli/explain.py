@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from trunkline_server.cli import exits
-from trunkline_server.cli.calling import DEFAULT_SERVER, CallFailedError, Server, calls
-from trunkline_server.cli.complete import DEFAULT_ASKED, Asked, checked_timeout, make_request
+from trunkline_server.cli.calling import DEFAULT_SERVER, CallFailedError, Server, calls, checked_timeout
+from trunkline_server.cli.complete import DEFAULT_ASKED, Asked, make_request
 
 if TYPE_CHECKING:
     from trunkline.v1 import RouteExplanation

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from trunkline_server.cli import exits
 
 if TYPE_CHECKING:
-    from trunkline_server.cli.calling import CallFailedError, Server
+    from trunkline_server.cli.calling import CallFailedError, Way
+
+_NEXT_STEPS: Final = {
+    "STALE_ETAG": (
+        "somebody published since: look at `trunkline routes show`, then plan again and give --if-match the etag "
+        "that the plan names"
+    ),
+    "CANARY_RUNNING": "end the canary first (`trunkline routes rollback`), or wait until its window is over",
+    "VERSION_NOT_FOUND": "`trunkline routes history` names the versions that are kept",
+    "TARGET_NOT_FOUND": "`trunkline targets` names those there are",
+    "KEY_NOT_FOUND": "`trunkline keys` names those there are",
+    "PERMISSION_DENIED": "changing anything, and planning it, takes an admin with the role operator",
+}
+"""What to do about a refusal of an admin's, where its message alone does not say it."""
 
 
-def show_failure(error: CallFailedError, server: Server, *, as_json: bool, attempts_told: bool = False) -> int:
+def show_failure(error: CallFailedError, server: Way, *, as_json: bool, attempts_told: bool = False) -> int:
     """Print what a failed call says; return the exit code. `attempts_told`: people have seen its attempts already."""
     if as_json:
         print(json.dumps(_plain(error)), flush=True)
@@ -22,7 +35,7 @@ def show_failure(error: CallFailedError, server: Server, *, as_json: bool, attem
     return exits.FAILED
 
 
-def failure_lines(error: CallFailedError, server: Server, *, with_attempts: bool = True) -> list[str]:
+def failure_lines(error: CallFailedError, server: Way, *, with_attempts: bool = True) -> list[str]:
     """Return a failed call as lines: attempts, status and reason, wrong fields, when to come back, what to do."""
     from trunkline_server.cli.wording import attempt_line, class_name
 
@@ -46,18 +59,19 @@ def failure_lines(error: CallFailedError, server: Server, *, with_attempts: bool
     return lines
 
 
-def _hint(error: CallFailedError, server: Server) -> str:
+def _hint(error: CallFailedError, server: Way) -> str:
     """Return what the person at the shell may do about it; empty if the failure says it all."""
     failure = error.failure
     if failure.code.name == "UNAUTHENTICATED":
-        given = "the token that was given is not one of its callers'" if server.token else "no token was given"
-        return f"{server.server} asks for a token and {given}: use --token or TRUNKLINE_TOKEN"
+        given = f"the token that was given is not one of its {server.port}'" if server.token else "no token was given"
+        return f"{server.server} asks for a token and {given}: use --token or {server.variable}"
     if failure.reason:
-        return ""
+        return _NEXT_STEPS.get(failure.reason, "") if server.port == "operators" else ""
     if failure.code.name == "UNAVAILABLE":
         return f"cannot reach a server at {server.server}: is `trunkline serve` running there? (--server)"
     if failure.code.name == "UNIMPLEMENTED":
-        return f"what answers at {server.server} is no Trunkline port for callers: give the address after `listen=`"
+        asked = f"for {server.port}: give the address after `{server.word}`"
+        return f"what answers at {server.server} is no Trunkline port {asked}"
     if failure.code.name == "DEADLINE_EXCEEDED":
         return "the time given by --timeout-s passed"
     return ""

@@ -13,7 +13,7 @@ from trunkline_server.cli.exits import UsageError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-COMMANDS: Final = frozenset({"routes", "status", "top", "keys", "targets", "drain", "rehearse"})
+COMMANDS: Final = frozenset({"rehearse"})
 
 FLAGS: Final[Mapping[str, frozenset[str]]] = {
     "serve": frozenset(

@@ -1,6 +1,6 @@
 """The command `trunkline`: reads the command line, runs one command, ends with an exit code and never a traceback.
 
-Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 the command line is wrong, 130 Ctrl-C. `routes plan` also says 2 where it has changes.
 """
 
 from __future__ import annotations
@@ -13,7 +13,21 @@ from typing import Final
 import cyclopts
 from cyclopts import App, Parameter
 
-from trunkline_server.cli import check, complete, exits, explain, later, models, serve, upstream
+from trunkline_server.cli import (
+    check,
+    complete,
+    drain,
+    exits,
+    explain,
+    later,
+    models,
+    overrides,
+    routes_app,
+    serve,
+    status,
+    top,
+    upstream,
+)
 
 NAME: Final = "trunkline"
 
@@ -24,7 +38,17 @@ COMMANDS: Final[Mapping[str, Callable[..., int]]] = {
     "complete": complete.complete,
     "explain": explain.explain,
     "models": models.models,
+    "status": status.status,
+    "top": top.top,
+    "drain": drain.drain,
 }
+
+GROUPS: Final[Mapping[str, Callable[[], App]]] = {
+    "routes": routes_app.routes_app,
+    "keys": overrides.keys_app,
+    "targets": overrides.targets_app,
+}
+"""Commands with commands of their own."""
 
 HELP = """A gRPC routing service between your services and their LLM providers.
 
@@ -50,6 +74,8 @@ def make_app() -> App:
     )
     for command in COMMANDS.values():
         app.command(command)
+    for group in GROUPS.values():
+        app.command(group())
     return app
 
 
@@ -70,8 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(tokens: list[str]) -> int:
-    command = tokens[0] if tokens and not tokens[0].startswith("-") else ""
-    speaker = f"{NAME} {command}" if command in COMMANDS else NAME
+    speaker = _speaker(tokens)
     try:
         later.refuse(tokens)
         result = make_app()(_with_stdin_as_prompt(tokens))
@@ -84,6 +109,15 @@ def _run(tokens: list[str]) -> int:
         return exits.FAILED
     # `--help` and `--version` return nothing.
     return result if isinstance(result, int) else exits.OK
+
+
+def _speaker(tokens: list[str]) -> str:
+    """Return the words that name the command, as far as there is one: `trunkline routes plan`."""
+    if not tokens or tokens[0] not in {*COMMANDS, *GROUPS}:
+        return NAME
+    if tokens[0] in GROUPS and len(tokens) > 1 and tokens[1] in make_app()[tokens[0]]:
+        return f"{NAME} {tokens[0]} {tokens[1]}"
+    return f"{NAME} {tokens[0]}"
 
 
 def _version() -> str:
