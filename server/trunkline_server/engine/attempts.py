@@ -146,6 +146,8 @@ class Attempts(ABC, Generic[_Result]):
 
     def _second(self) -> AttemptRecord | None:
         """Ask for a second attempt beside the one in flight; return its books, or None if there may be none now."""
+        if self._caller_is_gone():
+            return None
         action = self.machine.handle(Slow())
         if isinstance(action, TryNow):
             action = self.machine.handle(self._try_now(action.moves))
@@ -242,6 +244,7 @@ class Attempts(ABC, Generic[_Result]):
             record.usage = replace(record.usage, cost_nanousd=cost)
         if lease is not None:
             lease.settle(self._need.used(target, record.usage, failure, record.bytes_emitted))
+        self._need.charge(target, candidate.member.facts, record.usage, failure, record.bytes_emitted)
         if failure is None:
             self._learn(record)
             self.tell_success(record)
@@ -322,6 +325,10 @@ class Attempts(ABC, Generic[_Result]):
         return call
 
     # What unary calls and streams do each in their way.
+
+    @abstractmethod
+    def _caller_is_gone(self) -> bool:
+        """Return whether the caller was removed from the routes: nothing more is sent for it."""
 
     @abstractmethod
     def _try_now(self, moves: tuple[Move, ...]) -> Event:

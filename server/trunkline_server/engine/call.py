@@ -138,10 +138,12 @@ class Call(Attempts[_Result]):
             self.tell_outcome()
 
     def tell_outcome(self) -> None:
-        """Tell whoever listens that the call is over. Only the first time counts, so it may be said on every way out.
+        """Settle with the caller's account, and tell whoever listens that the call is over.
 
-        A listener that fails is reported, and costs nobody his answer.
+        Only the first time counts, so it may be said on every way out. A listener that fails is reported, and costs
+        nobody his answer.
         """
+        self._need.close_account()
         listener, self._ended = self._ended, None
         if listener is None or listener is nobody_listens:
             return
@@ -169,7 +171,13 @@ class Call(Attempts[_Result]):
 
     # Waiting and getting hold of a slot.
 
+    def _caller_is_gone(self) -> bool:
+        callers = self._need.callers
+        return callers is not None and not callers.takes(self._scope.caller.id)
+
     async def _do(self, action: Action) -> Event:
+        if self._caller_is_gone():
+            return Stopped(Reason.PERMISSION_DENIED)
         if isinstance(action, TryNow):
             return self._try_now(action.moves)
         since = self._clock()
@@ -208,9 +216,9 @@ class Call(Attempts[_Result]):
         if isinstance(outcome, Refusal):
             return Stopped(Reason.DEADLINE) if outcome.reason is Reason.DEADLINE else Refused(outcome)
         removed = self.snapshot.refusal(candidate.target)
-        if removed is not None:  # while it waited
+        if removed is not None or self._caller_is_gone():  # while it waited
             desk.release(outcome)
-            return Refused(removed)
+            return Stopped(Reason.PERMISSION_DENIED) if removed is None else Refused(removed)
         return self._granted(move, outcome)
 
     def _try_now(self, moves: tuple[Move, ...]) -> Event:

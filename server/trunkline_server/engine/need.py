@@ -6,7 +6,9 @@ from dataclasses import dataclass, field
 
 from trunkline_server.chat.answer import Usage
 from trunkline_server.chat.estimate import Calibration
+from trunkline_server.engine.callers import CallerAccounts
 from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.routing.caller_account import Pass
 from trunkline_server.routing.cost import cost_nanousd
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.types import Criticality, TargetId
@@ -27,6 +29,16 @@ _NEVER_READ = frozenset(
 )
 """What a provider refuses before a model has read the request: no token of it was used."""
 
+_CLOSED_BY_US = frozenset(
+    {
+        FailureClass.CANCELLED,
+        FailureClass.DEADLINE,
+        FailureClass.FIRST_TOKEN_TIMEOUT,
+        FailureClass.STALLED,
+    }
+)
+"""What ends an attempt whose provider was still at it: it has the prompt, and bills it."""
+
 
 @dataclass(slots=True)
 class Need:
@@ -39,6 +51,10 @@ class Need:
     criticality: Criticality
     calibration: Calibration
     """What was learnt of each model's way of counting."""
+    callers: CallerAccounts | None = field(default=None, repr=False)
+    """Who knows whether its caller may still call; None: everybody may."""
+    admitted: Pass | None = field(default=None, repr=False)
+    """Its place in the caller's account, until that is settled; None: the caller has no limits."""
     _reckoned: dict[TargetId, int] = field(default_factory=dict, repr=False)
 
     def tokens(self, target: TargetId) -> int:
@@ -69,6 +85,38 @@ class Need:
             given = -(-bytes_emitted // _BYTES_PER_TOKEN)
             return self.input_at(target) + given
         return None
+
+    def charge(
+        self, target: TargetId, facts: ModelFacts, usage: Usage | None, failure: Failure | None, bytes_emitted: int
+    ) -> None:
+        """Book on the caller's account, if there is one, what an attempt used and what that costs."""
+        if self.admitted is None:
+            return
+        given, read = self._billed(target, usage, failure, bytes_emitted)
+        self.admitted.book(read + given, cost_nanousd(facts, read, given) or 0)
+
+    def close_account(self) -> None:
+        """Settle with the caller's account. Only the first time counts, so it may be said on every way out."""
+        admitted, self.admitted = self.admitted, None
+        if admitted is not None:
+            admitted.settle()
+
+    def _billed(
+        self, target: TargetId, usage: Usage | None, failure: Failure | None, bytes_emitted: int
+    ) -> tuple[int, int]:
+        """Return the output and input tokens of an attempt: what its provider counted, or by estimate what was seen.
+
+        One that failed by itself before it gave anything counts nothing: it is neither billed nor the caller's doing.
+        """
+        given = None if usage is None else usage.output_tokens
+        read = None if usage is None else usage.input_tokens
+        seen = -(-bytes_emitted // _BYTES_PER_TOKEN)
+        counts = failure is None or bytes_emitted > 0 or failure.failure_class in _CLOSED_BY_US
+        if given is None:
+            given = seen
+        if read is None:
+            read = self.input_at(target) if counts or given else 0
+        return given, read
 
 
 def cost_of(usage: Usage, facts: ModelFacts) -> int | None:

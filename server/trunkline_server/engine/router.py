@@ -11,6 +11,7 @@ from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.estimate import Calibration, estimate_input_tokens
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.callers import CallerAccounts, expected_cost_nanousd
 from trunkline_server.engine.demand import demand_of
 from trunkline_server.engine.explaining import explained
 from trunkline_server.engine.frames import (
@@ -33,6 +34,7 @@ from trunkline_server.engine.streaming import StreamingCall
 from trunkline_server.engine.telling import no_eligible_target, unknown_model
 from trunkline_server.engine.unary import UnaryCall
 from trunkline_server.routing.aliases import Alias, ModelFacts, UnknownModelError
+from trunkline_server.routing.caller_account import Pass
 from trunkline_server.routing.demand import Demand
 from trunkline_server.routing.health import Health, HealthOf
 from trunkline_server.routing.selection import NoEligibleTargetError, Plan, make_plan
@@ -49,13 +51,18 @@ class RoutingEngine:
         rng: random.Random,
         clock: Callable[[], float] = time.monotonic,
         ended: OutcomeListener = nobody_listens,
+        callers: CallerAccounts | None = None,
     ) -> None:
-        """Take `ended` to be told of each call that got a plan and was begun: once, when it is over on whatever way."""
+        """Take `ended` to be told of each call that got a plan and was begun: once, when it is over on whatever way.
+
+        `callers`: the accounts of those with limits; None: new ones, of nobody yet.
+        """
         self._snapshots = snapshots
         self._ended = ended
         self._rng = rng
         self._clock = clock
         self._calibration = Calibration()
+        self.callers = CallerAccounts(clock=clock) if callers is None else callers
         self.streams = StreamRegistry()
         """The streams that live, for those who come back to one."""
 
@@ -125,10 +132,22 @@ class RoutingEngine:
     def _plan(self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool) -> tuple[Plan, Need]:
         """Take the decision for a request, and reckon what it takes of gates and keys; raise CallFailedError."""
         alias, demand, need = self._reckon(snapshot, request, caller, streams=streams)
+        if caller.limits is not None:
+            # Before the plan, which takes turns that are everybody's.
+            need.admitted = self._admit(alias, need, caller)
         try:
             return make_plan(alias, demand, _blockage(snapshot, need), _health_of(snapshot), rng=self._rng), need
-        except NoEligibleTargetError as error:
-            raise CallFailedError(no_eligible_target(error)) from error
+        except BaseException as error:
+            need.close_account()
+            if isinstance(error, NoEligibleTargetError):
+                raise CallFailedError(no_eligible_target(error)) from error
+            raise
+
+    def _admit(self, alias: Alias, need: Need, caller: Caller) -> Pass | None:
+        """Let a call in by its caller's own limits; raise CallFailedError."""
+        input_tokens = need.input_at(alias.tiers[0].members[0].target)
+        cost = expected_cost_nanousd(alias, input_tokens, need.output_tokens)
+        return self.callers.admit(caller, input_tokens + need.output_tokens, cost)
 
     def _reckon(
         self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool
@@ -142,7 +161,7 @@ class RoutingEngine:
         input_tokens = estimate_input_tokens(request)
         demand = demand_of(request, input_tokens=input_tokens, streams=streams)
         output_tokens = alias.outputs.expected(request.sampling.max_output_tokens)
-        need = Need(input_tokens, output_tokens, _criticality(request, caller), self._calibration)
+        need = Need(input_tokens, output_tokens, _criticality(request, caller), self._calibration, self.callers)
         demand.learnt = need.input_at
         return alias, demand, need
 

@@ -50,6 +50,7 @@ WORDS: dict[FailureClass, str] = {
 _STOPPED = {
     Reason.DEADLINE: "the deadline passed before there was a whole answer",
     Reason.CANCELLED: "the caller left",
+    Reason.PERMISSION_DENIED: "the caller was removed from the routes while its call was under way",
     Reason.SERVER_DRAINING: "the server is going down; send the call again, another instance will take it",
 }
 

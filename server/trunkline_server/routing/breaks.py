@@ -59,6 +59,7 @@ _STOPPED = {
     Reason.DEADLINE: Failure(FailureClass.DEADLINE, "the deadline ended the attempt"),
     Reason.CANCELLED: Failure(FailureClass.CANCELLED, "the caller left"),
     Reason.SERVER_DRAINING: Failure(FailureClass.CANCELLED, "the server is going down"),
+    Reason.PERMISSION_DENIED: Failure(FailureClass.CANCELLED, "the caller was removed from the routes"),
 }
 
 

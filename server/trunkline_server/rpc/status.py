@@ -11,7 +11,7 @@ from trunkline_server.engine.frames import CallFailure
 from trunkline_server.routing.types import Reason
 from trunkline_server.rpc.bounded_text import cut_grpc_message
 from trunkline_server.rpc.codes import STATUS_OF_REASON
-from trunkline_server.rpc.status_details import details_of
+from trunkline_server.rpc.status_details import NEVER, details_of
 
 MAX_MESSAGE_BYTES = 256
 DEFAULT_RETRY_AFTER_S = 1.0
@@ -52,7 +52,7 @@ def status_of(failure: CallFailure) -> RpcStatus:
         code=code,
         message=message,
         details=details_of(failure, message=message, retry_after_s=retry_after_s),
-        pushback_ms=_pushback_ms(reason, retry_after_s),
+        pushback_ms=_NEVER_AGAIN if NEVER in failure.metadata else _pushback_ms(reason, retry_after_s),
     )
 
 

@@ -26,6 +26,8 @@ OMITTED = "omitted"
 """The metadata entry that counts what there was no room for."""
 NOT_MADE = "not_made"
 """The metadata entry that says which attempts might have been made and were not, and why."""
+NEVER = "never"
+"""The metadata entry that says that the request would be refused at any time: it is larger than the limit."""
 _OURS = frozenset({OMITTED, NOT_MADE})
 _MAX_NOT_MADE_BYTES = 300
 _MAX_METADATA_BYTES = 1024
@@ -36,13 +38,11 @@ _ENTRY_BYTES = 4
 _DETAIL_BYTES = 64
 """Type URL, tags and lengths around one detail."""
 
-_QUOTAS = {
+_OF_PROVIDERS = {
     Reason.RATE_LIMITED: "the provider's rate limit is reached",
     Reason.UPSTREAM_QUOTA: "the provider's quota or credit is used up",
-    Reason.CALLER_QUOTA: "a limit of the caller itself is reached",
-    Reason.CALLER_BUDGET: "the caller's budget of the day is spent",
 }
-_CALLERS_OWN = frozenset({Reason.CALLER_QUOTA, Reason.CALLER_BUDGET})
+_OF_CALLERS = frozenset({Reason.CALLER_QUOTA, Reason.CALLER_BUDGET})
 
 
 _Entry = TypeVar("_Entry", bound=Message)
@@ -72,8 +72,10 @@ def details_of(failure: CallFailure, *, message: str, retry_after_s: float | Non
     fixed: list[Message] = []
     if retry_after_s is not None:
         fixed.append(error_details_pb2.RetryInfo(retry_delay=duration_pb(retry_after_s)))
-    if reason in _QUOTAS:
-        fixed.append(_quota_failure(failure))
+    if reason in _OF_PROVIDERS:
+        fixed.append(_providers_quota(failure))
+    elif reason in _OF_CALLERS:
+        fixed.append(_callers_quota(failure, message))
     taken = status.ByteSize() + sum(each.ByteSize() + _DETAIL_BYTES for each in (info, *fixed))
     room = _Room(MAX_DETAILS_BYTES - taken - 3 * _DETAIL_BYTES)
     bad_request = error_details_pb2.BadRequest(field_violations=_fitting(_violations(failure), room))
@@ -108,14 +110,22 @@ def _metadata(failure: CallFailure) -> Iterator[tuple[str, str]]:
             yield cut_utf8(key, _MAX_KEY_BYTES), cut_utf8(value, _MAX_TEXT_BYTES)
 
 
-def _quota_failure(failure: CallFailure) -> error_details_pb2.QuotaFailure:
-    """Return whose quota it is: the caller's, or that of the target whose failure is told. No account, no key."""
-    subject = "caller" if failure.reason in _CALLERS_OWN else "provider"
+def _callers_quota(failure: CallFailure, message: str) -> error_details_pb2.QuotaFailure:
+    """Return which limit of the caller's own it is."""
+    subject = cut_utf8(f"caller:{failure.metadata.get('caller', '')}", _MAX_KEY_BYTES * 2)
+    return error_details_pb2.QuotaFailure(
+        violations=[error_details_pb2.QuotaFailure.Violation(subject=subject, description=message)]
+    )
+
+
+def _providers_quota(failure: CallFailure) -> error_details_pb2.QuotaFailure:
+    """Return whose quota it is: the target's whose failure is told. Accounts and keys are not named."""
+    subject = "provider"
     for attempt in failure.attempts:
         if attempt.failure is not None and attempt.failure.failure_class is failure.failure_class:
             subject = cut_utf8(str(attempt.served_by.target), _MAX_KEY_BYTES * 2)
             break
-    violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=_QUOTAS[failure.reason])
+    violation = error_details_pb2.QuotaFailure.Violation(subject=subject, description=_OF_PROVIDERS[failure.reason])
     return error_details_pb2.QuotaFailure(violations=[violation])
 
 
