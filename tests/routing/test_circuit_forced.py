@@ -29,6 +29,10 @@ def attempts(circuit: Circuit, count: int, *, failed: bool) -> None:
         permit.ended()
 
 
+def state_of(circuit: Circuit) -> CircuitState:
+    return circuit.state
+
+
 @given(open_=st.booleans(), steps=STEPS)
 def test_neither_time_nor_outcomes_move_a_forced_circuit(*, open_: bool, steps: list[str | float]) -> None:
     """Whatever happens while a circuit is forced, it stays in the state that was asked for."""
@@ -39,7 +43,7 @@ def test_neither_time_nor_outcomes_move_a_forced_circuit(*, open_: bool, steps: 
             clock.advance(step)
         else:
             attempts(circuit, 1, failed=step == "fails")
-        assert circuit.state is (CircuitState.OPEN if open_ else CircuitState.CLOSED)
+        assert state_of(circuit) is (CircuitState.OPEN if open_ else CircuitState.CLOSED)
         assert circuit.calm is not open_
 
 
@@ -55,9 +59,9 @@ def test_what_was_held_open_comes_back_by_a_probe() -> None:
     circuit, _ = make()
     circuit.force_open()
     circuit.unforce()
-    assert circuit.state is CircuitState.HALF_OPEN
+    assert state_of(circuit) is CircuitState.HALF_OPEN
     attempts(circuit, 1, failed=False)
-    assert circuit.state is CircuitState.RAMPING
+    assert state_of(circuit) is CircuitState.RAMPING
 
 
 def test_what_was_held_closed_counts_anew() -> None:
@@ -69,9 +73,9 @@ def test_what_was_held_closed_counts_anew() -> None:
     circuit.unforce()
     late.failed()
     attempts(circuit, 4, failed=True)
-    assert circuit.state is CircuitState.CLOSED
+    assert state_of(circuit) is CircuitState.CLOSED
     attempts(circuit, 1, failed=True)
-    assert circuit.state is CircuitState.OPEN
+    assert state_of(circuit) is CircuitState.OPEN
 
 
 def test_an_open_circuit_can_be_forced_closed_and_back() -> None:
@@ -81,7 +85,7 @@ def test_an_open_circuit_can_be_forced_closed_and_back() -> None:
     circuit.force_closed()
     assert circuit.calm
     circuit.force_open()
-    assert circuit.state is CircuitState.OPEN
+    assert state_of(circuit) is CircuitState.OPEN
 
 
 @pytest.mark.parametrize("forced", [True, False])
@@ -94,7 +98,7 @@ def test_new_limits_leave_a_forced_opening_as_it_is(*, forced: bool) -> None:
         attempts(circuit, 5, failed=True)
     circuit.retune(CircuitLimits(open_s=1.0, open_max_s=1.0))
     clock.advance(2.0)
-    assert circuit.state is (CircuitState.OPEN if forced else CircuitState.HALF_OPEN)
+    assert state_of(circuit) is (CircuitState.OPEN if forced else CircuitState.HALF_OPEN)
 
 
 def test_taking_back_what_was_not_said_changes_nothing() -> None:
@@ -102,5 +106,5 @@ def test_taking_back_what_was_not_said_changes_nothing() -> None:
     circuit, _ = make()
     attempts(circuit, 5, failed=True)
     circuit.unforce()
-    assert circuit.state is CircuitState.OPEN
+    assert state_of(circuit) is CircuitState.OPEN
     assert not circuit.forced
