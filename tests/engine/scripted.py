@@ -16,6 +16,7 @@ from trunkline_server.engine.admission import Desk
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
 from trunkline_server.engine.frames import CallFailedError, Frame
+from trunkline_server.engine.outcome import CallOutcome
 from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.engine.router import RoutingEngine
 from trunkline_server.engine.snapshot import ServerLimits, Snapshot, Snapshots
@@ -33,6 +34,14 @@ Step = bytes | BaseException | Callable[[], Awaitable[None]]
 async def forever() -> None:
     """Wait for longer than any test."""
     await asyncio.sleep(60)
+
+
+async def until(holds: Callable[[], bool], timeout_s: float = 5.0) -> None:
+    """Wait, turn by turn of the loop, until something holds."""
+    end = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < end, "it never came to hold"
+        await asyncio.sleep(0)
 
 
 def pause(seconds: float) -> Callable[[], Awaitable[None]]:
@@ -123,6 +132,9 @@ class World:
     """The alias's tiers."""
     facts: ModelFacts = field(default_factory=ModelFacts)
 
+    ended: list[CallOutcome] = field(default_factory=list)
+    """What was told of the calls that ended."""
+
     def __post_init__(self) -> None:
         clock = time.monotonic
         pool = KeyPool("one", [KeySpec("a", 1.0), KeySpec("b", 1.0)], clock=clock, rng=random.Random(1))
@@ -136,7 +148,10 @@ class World:
         )
         table = AliasTable({"default": Alias("default", tiers, self.policy)}, frozenset({"one"}), {})
         self.engine = RoutingEngine(
-            Snapshots(Snapshot(1, table, {"one": provider}, self.limits)), rng=random.Random(1), clock=clock
+            Snapshots(Snapshot(1, table, {"one": provider}, self.limits)),
+            rng=random.Random(1),
+            clock=clock,
+            ended=self.ended.append,
         )
 
     def request(self, text: str = "hi", **fields: Any) -> ChatRequest:
