@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from trunkline_server.config.findings import Finding, InvalidRoutesError, in_order, why_unreadable
 from trunkline_server.config.load import ParseResult, parse
 from trunkline_server.config.model import RoutesDocument
-from trunkline_server.config.routes import LoadedRoutes, parse_routes
+from trunkline_server.config.routes import LoadedRoutes, complete_routes
 from trunkline_server.config.secrets import SecretResolver
 
 PreparedT = TypeVar("PreparedT")
@@ -99,7 +99,7 @@ class RoutesReader(Generic[PreparedT]):
         fence: Fence | None,
         prepare: Callable[[LoadedRoutes], PreparedT],
     ) -> None:
-        """`fence` None: documents over the wire are as good as the file."""
+        """`fence` None: documents over the wire are as good as the file. `prepare` may raise InvalidRoutesError."""
         self.file = file
         self._resolver = resolver
         self._fence = fence
@@ -114,14 +114,16 @@ class RoutesReader(Generic[PreparedT]):
         return await asyncio.to_thread(self._fenced_candidate, raw, running)
 
     def _fenced_candidate(self, raw: bytes, running: RoutesDocument) -> Candidate[PreparedT]:
-        name = "the document"
+        parsed = parse(raw, name="the document")
         if self._fence is not None:
-            parsed = parse(raw, name=name)
             found = self._fence(parsed, running, self.file.document())
             if any(finding.severity == "error" for finding in found):
                 raise InvalidRoutesError(in_order((*parsed.findings, *found)))
-        return self._candidate(raw, name)
+        return self._completed(raw, parsed)
 
     def _candidate(self, raw: bytes, name: str) -> Candidate[PreparedT]:
-        routes = parse_routes(raw, self._resolver, name=name)
+        return self._completed(raw, parse(raw, name=name))
+
+    def _completed(self, raw: bytes, parsed: ParseResult) -> Candidate[PreparedT]:
+        routes = complete_routes(parsed, self._resolver)
         return Candidate(raw, routes, self._prepare(routes))
