@@ -154,7 +154,7 @@ def rejection_pb(rejection: Rejection) -> pb.RejectedRoutes:
         by=text(rejection.by),
         sha256=rejection.sha256,
         findings=map(_finding_pb, islice(findings, MAX_REJECTED_FINDINGS)),
-        omitted=max(0, len(findings) - MAX_REJECTED_FINDINGS),
+        omitted=rejection.omitted + max(0, len(findings) - MAX_REJECTED_FINDINGS),
     )
 
 
