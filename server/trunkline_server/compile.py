@@ -83,6 +83,10 @@ class Blueprint:
         return frozenset(target.model for target in self.named if target.provider == provider)
 
 
+NOTHING = Blueprint(RoutesDocument.model_construct(version=1, providers={}), "", {}, {}, {}, ServerLimits(), ())
+"""No routes at all: what a server runs on before it has read its own."""
+
+
 def prepare(routes: LoadedRoutes) -> Blueprint:
     """Build all of a validated document that needs no live state. Pure, for any thread; may take some time."""
     document = routes.document

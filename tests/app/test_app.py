@@ -11,9 +11,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from trunkline_server.app import EXIT_DRAINED, ServeSettings, StartError, is_loopback, serve
-from trunkline_server.config.routes import LoadedRoutes, parse_routes
+from trunkline_server.app import EXIT_DRAINED, serve
+from trunkline_server.config.findings import InvalidRoutesError
 from trunkline_server.config.secrets import SecretResolver
+from trunkline_server.control.source import RoutesSource
+from trunkline_server.doors import is_loopback
+from trunkline_server.settings import ServeSettings, StartError
 
 ROUTES = """
 version: 1
@@ -24,9 +27,14 @@ aliases: {default: {tiers: [[one/m]]}}
 ANY = "127.0.0.1:0"
 
 
+Routes = tuple[RoutesSource, SecretResolver]
+
+
 @pytest.fixture
-def routes(tmp_path: Path) -> LoadedRoutes:
-    return parse_routes(ROUTES, SecretResolver(tmp_path, frozenset(), {"ONE_API_KEY": "sk-one"}), name="test")
+def routes(tmp_path: Path) -> Routes:
+    path = tmp_path / "routes.yaml"
+    path.write_text(ROUTES, encoding="utf-8")
+    return RoutesSource(path), SecretResolver(tmp_path, frozenset(), {"ONE_API_KEY": "sk-one"})
 
 
 def free_address() -> str:
@@ -46,7 +54,7 @@ def is_free(address: str) -> bool:
 
 
 @pytest.mark.parametrize("flag", ["listen", "admin_listen", "http_listen"])
-async def test_a_port_that_cannot_be_had_leaves_the_others_free(routes: LoadedRoutes, flag: str) -> None:
+async def test_a_port_that_cannot_be_had_leaves_the_others_free(routes: Routes, flag: str) -> None:
     """The start fails with the flag's name; no port stays open, no task, no signal handler, nothing is announced."""
     said: list[str] = []
     before = asyncio.all_tasks()
@@ -56,7 +64,7 @@ async def test_a_port_that_cannot_be_had_leaves_the_others_free(routes: LoadedRo
         addresses[flag] = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(StartError, match=f"--{flag.replace('_', '-')}: .*already in use"):
             await serve(
-                routes,
+                *routes,
                 ServeSettings(addresses["listen"], addresses["admin_listen"], addresses["http_listen"]),
                 announce=said.append,
             )
@@ -67,11 +75,11 @@ async def test_a_port_that_cannot_be_had_leaves_the_others_free(routes: LoadedRo
     assert [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)] == handlers
 
 
-async def test_it_announces_itself_ready_and_is_not_ready_while_it_drains(routes: LoadedRoutes) -> None:
+async def test_it_announces_itself_ready_and_is_not_ready_while_it_drains(routes: Routes) -> None:
     """/readyz is 200 from the ready line to the signal and 503 while it drains; /healthz is 200 all the time."""
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     settings = ServeSettings(ANY, ANY, ANY, lb_wait_s=0.5)
-    running = asyncio.ensure_future(serve(routes, settings, announce=ready.set_result))
+    running = asyncio.ensure_future(serve(*routes, settings, announce=ready.set_result))
     line = await asyncio.wait_for(ready, 10)
     where = dict(word.split("=") for word in line.removeprefix("ready ").split())
     assert list(where) == ["listen", "admin", "http"]
@@ -97,13 +105,18 @@ async def test_it_announces_itself_ready_and_is_not_ready_while_it_drains(routes
         (ServeSettings("gateway.example:0", ANY, ANY), "--insecure-open"),
         (ServeSettings(ANY, "0.0.0.0:0", ANY), "--admin-listen"),
         (ServeSettings(ANY, "0.0.0.0:0", ANY, insecure_open=True), "--admin-listen"),
-        (ServeSettings("nonsense", ANY, ANY), "HOST:PORT"),
     ],
 )
-async def test_it_refuses_to_serve_openly(routes: LoadedRoutes, settings: ServeSettings, told: str) -> None:
+async def test_it_refuses_to_serve_openly(routes: Routes, settings: ServeSettings, told: str) -> None:
     """Without callers beyond loopback, or with an admin port that others reach: it says why and does not start."""
-    with pytest.raises(StartError, match=told):
-        await serve(routes, settings, announce=pytest.fail)
+    with pytest.raises(InvalidRoutesError, match=told):
+        await serve(*routes, settings, announce=pytest.fail)
+
+
+async def test_an_address_that_is_none_is_told(routes: Routes) -> None:
+    """It comes before everything else."""
+    with pytest.raises(StartError, match="HOST:PORT"):
+        await serve(*routes, ServeSettings("nonsense", ANY, ANY), announce=pytest.fail)
 
 
 @pytest.mark.parametrize(

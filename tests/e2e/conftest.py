@@ -15,12 +15,12 @@ import grpc
 import pytest
 
 from trunkline.v1 import ROLE_USER, CompleteRequest, CompletionServiceStub, Message, Part, StreamFrame
-from trunkline_server.app import caller_table
 from trunkline_server.compile import Compiled, compile_routes
 from trunkline_server.config.routes import parse_routes
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.engine.router import RoutingEngine
 from trunkline_server.engine.snapshot import Snapshots
+from trunkline_server.people import caller_table
 from trunkline_server.rpc.server import GrpcServer, ServerOptions, public_server
 from trunkline_server.simulator.server import Simulator
 from trunkline_server.telemetry.logs import make_log
@@ -122,7 +122,7 @@ def gateway(tmp_path: Path) -> Gateways:
             compiled = compile_routes(loaded, version=7, clock=time.monotonic, rng=random.Random(seed))
             snapshots = Snapshots(compiled.snapshot)
             engine = RoutingEngine(snapshots, rng=random.Random(seed))
-            callers = caller_table(compiled)
+            callers = caller_table(loaded.document)
             with (tmp_path / "log").open("wb") as file:
                 sink = LineSink(file.fileno())
                 options = ServerOptions(write_timeout_s=lambda: snapshots.current.limits.write_timeout_s)

@@ -12,9 +12,14 @@ KEYS: Final = 20
 ENVIRONMENT: Final = {f"STORM_{number}_API_KEY": f"sk-storm-{number:04d}-canary" for number in range(KEYS)}
 
 
-def document(base_url: str, rng: random.Random) -> str:
+def on_file(base_url: str, rng: random.Random) -> str:
+    """Return a document with every key, as text for `serve`: what others may use over the wire stands there."""
+    return document(base_url, rng, fewest_keys=KEYS).replace("{", "{{").replace("}", "}}")
+
+
+def document(base_url: str, rng: random.Random, fewest_keys: int = KEYS - 4) -> str:
     """Return a valid document. Weights, keys and limits differ from draw to draw; none of them holds a call back."""
-    providers = {f"p{number}": _provider(base_url, rng) for number in range(PROVIDERS)}
+    providers = {f"p{number}": _provider(base_url, rng, fewest_keys) for number in range(PROVIDERS)}
     aliases = {
         name: {"tiers": [[{"target": f"p{number}/{name}", "weight": rng.randint(1, 9)} for number in range(PROVIDERS)]]}
         for name in ("fast", "slow")
@@ -22,8 +27,8 @@ def document(base_url: str, rng: random.Random) -> str:
     return yaml.safe_dump({"version": 1, "providers": providers, "aliases": aliases})
 
 
-def _provider(base_url: str, rng: random.Random) -> dict[str, object]:
-    used = sorted(rng.sample(range(KEYS), rng.randint(KEYS - 4, KEYS)))
+def _provider(base_url: str, rng: random.Random, fewest_keys: int) -> dict[str, object]:
+    used = sorted(rng.sample(range(KEYS), rng.randint(fewest_keys, KEYS)))
     return {
         "protocol": "openai",
         "base_url": base_url,

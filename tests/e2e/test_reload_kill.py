@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import grpc
 from tests.e2e.serving import serve
-from tests.e2e.storm_routes import ENVIRONMENT, document
+from tests.e2e.storm_routes import ENVIRONMENT, document, on_file
 
 from trunkline import failure_of
 from trunkline.v1 import AdminServiceStub, GetRoutesRequest, ListRouteVersionsRequest, ReloadRoutesRequest
@@ -26,7 +26,7 @@ async def test_kill_nine_in_the_middle_of_a_reload(tmp_path: Path, sized: Sized,
     """100 times at random moments: what runs next is a document that was given, the last one or the one after it."""
     data = ("--data-dir", str(tmp_path / "data"), "--log-level", "error")
     # The file is the same at each start, so that the version that was published last wins; the upstream is never asked.
-    routes = document("http://127.0.0.1:9/v1", random.Random(1)).replace("{", "{{").replace("}", "}}")
+    routes = on_file("http://127.0.0.1:9/v1", random.Random(1))
     given: dict[int, str] = {}
     known = (1, "")
     cut_short = 0
@@ -67,7 +67,7 @@ async def _reload(admin: AdminServiceAsyncStub, source: str) -> None:
 
 async def test_two_operators_with_the_same_etag(tmp_path: Path, sized: Sized, rng: random.Random) -> None:
     """Exactly one wins, the other gets ABORTED with the version that runs; round for round."""
-    routes = document("http://127.0.0.1:9/v1", rng).replace("{", "{{").replace("}", "}}")
+    routes = on_file("http://127.0.0.1:9/v1", rng)
     async with serve(tmp_path, routes, "--data-dir", str(tmp_path / "data"), environ=ENVIRONMENT) as running:
         admin: AdminServiceAsyncStub = AdminServiceStub(running.admin_channel)
         for _ in range(sized(full=100, gate=10)):

@@ -14,7 +14,7 @@ import grpc
 import pytest
 from tests.e2e.conftest import ask
 from tests.e2e.serving import Served, serve
-from tests.e2e.storm_routes import BROKEN, ENVIRONMENT, document
+from tests.e2e.storm_routes import BROKEN, ENVIRONMENT, document, on_file
 
 from trunkline import failure_of
 from trunkline.v1 import (
@@ -137,7 +137,7 @@ async def test_a_reload_storm(tmp_path: Path, sized: Sized, rng: random.Random, 
     """200 reloads in 20 s under 100 live streams and 200 calls a second: nobody notices."""
     reloads = sized(full=200, gate=30)
     seconds = reloads / RELOADS_PER_S
-    routes = document("BASE", rng).replace("{", "{{").replace("}", "}}").replace("BASE", "{base}")
+    routes = on_file("BASE", rng).replace("BASE", "{base}")
     flags = ("--data-dir", str(tmp_path / "data"), "--log-level", "error")
     async with serve(tmp_path, routes, *flags, scenario=SCENARIO, environ=ENVIRONMENT) as running:
         channels = [

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from trunkline_server.cli import exits
-from trunkline_server.config.routes import parse_routes
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.simulator.errors import SimulatorError
 from trunkline_server.simulator.server import Simulator
@@ -15,7 +15,6 @@ from trunkline_server.simulator.server import Simulator
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from trunkline_server.config.routes import LoadedRoutes
 
 ROUTES: Final = """\
 version: 1
@@ -56,9 +55,25 @@ no --routes: this is the embedded default. The provider is simulated, its answer
   try:           trunkline complete --stream "hello" (with --server if `listen` is not port 50051)"""
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedRoutes:
+    """A routes document that is no file."""
+
+    text: bytes
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return "the embedded default"
+
+    def read(self) -> bytes:
+        """Return its bytes."""
+        return self.text
+
+
 @asynccontextmanager
-async def embedded_default() -> AsyncIterator[tuple[LoadedRoutes, str]]:
-    """Run the simulated provider on a free loopback port; yield the routes to it, and what to tell people of them.
+async def embedded_default() -> AsyncIterator[tuple[EmbeddedRoutes, SecretResolver, str]]:
+    """Run the simulated provider on a free loopback port; yield the routes to it, their secrets, and what to tell.
 
     Raises CommandError if there is no port to be had.
     """
@@ -70,10 +85,7 @@ async def embedded_default() -> AsyncIterator[tuple[LoadedRoutes, str]]:
     try:
         # There is no `file:` in the document above, so the directory is never looked at.
         resolver = SecretResolver(Path(), frozenset(), SECRETS)
-        text = ROUTES.format(base_url=simulator.base_url)
-        yield (
-            parse_routes(text, resolver, name="the embedded default"),
-            EXPLANATION.format(root_url=simulator.root_url),
-        )
+        routes = EmbeddedRoutes(ROUTES.format(base_url=simulator.base_url).encode())
+        yield routes, resolver, EXPLANATION.format(root_url=simulator.root_url)
     finally:
         await simulator.stop()

@@ -16,19 +16,9 @@ if TYPE_CHECKING:
 COMMANDS: Final = frozenset({"rehearse"})
 
 FLAGS: Final[Mapping[str, frozenset[str]]] = {
-    "serve": frozenset(
-        {
-            "--workers",
-            "--state",
-            "--data-dir",
-            "--remote-secrets",
-            "--tls-cert",
-            "--tls-key",
-            "--tls-client-ca",
-        }
-    ),
+    "serve": frozenset({"--workers", "--state"}),
 }
-"""By command. Each is also a variable: `--data-dir` is TRUNKLINE_DATA_DIR."""
+"""By command. Each is also a variable: `--workers` is TRUNKLINE_WORKERS."""
 
 
 def refuse(tokens: Sequence[str], environ: Mapping[str, str] | None = None) -> None:
@@ -48,5 +38,5 @@ def refuse(tokens: Sequence[str], environ: Mapping[str, str] | None = None) -> N
 
 
 def variable_of(flag: str) -> str:
-    """Return the environment variable of a flag of `serve`: `--data-dir` → `TRUNKLINE_DATA_DIR`."""
+    """Return the environment variable of a flag of `serve`: `--workers` → `TRUNKLINE_WORKERS`."""
     return "TRUNKLINE_" + flag.removeprefix("--").replace("-", "_").upper()
