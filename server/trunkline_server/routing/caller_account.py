@@ -225,7 +225,8 @@ class CallerAccount:
             return self._quota(
                 "tokens_per_minute",
                 rate.per_minute,
-                f"the request needs about {tokens} tokens, more than the caller may use in a minute",
+                f"the request needs about {tokens} tokens, more than the caller may use in a minute; a lower "
+                "max_output_tokens may help",
                 float(DAY_S),
                 never=True,
             )
