@@ -1,4 +1,4 @@
-"""The HTTP port: `/healthz` says that the process lives, `/readyz` that it takes calls; metrics will join them."""
+"""The HTTP port: `/healthz` says that the process lives, `/readyz` that it takes calls, `/metrics` how it does."""
 
 from __future__ import annotations
 
@@ -6,17 +6,25 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from trunkline_server.telemetry.metrics import CONTENT_TYPE
+
 _HEADERS = {"cache-control": "no-store", "server": "trunkline"}
 
 
 class HttpPort:
-    """A small HTTP server beside the gRPC ones. It has no state of its own: `ready` is asked each time."""
+    """A small HTTP server beside the gRPC ones. It has no state of its own: `ready` and `metrics` are asked each time.
 
-    def __init__(self, ready: Callable[[], bool]) -> None:
+    `metrics` returns Prometheus's text format; None: there is no `/metrics`.
+    """
+
+    def __init__(self, ready: Callable[[], bool], metrics: Callable[[], bytes] | None = None) -> None:
         self._ready = ready
+        self._metrics = metrics
         app = web.Application(client_max_size=1024)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/readyz", self._readyz)
+        if metrics is not None:
+            app.router.add_get("/metrics", self._tell_metrics)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
 
     async def start(self, host: str, port: int) -> int:
@@ -38,3 +46,7 @@ class HttpPort:
         if self._ready():
             return web.Response(text="ready\n", headers=_HEADERS)
         return web.Response(status=503, text="not ready: starting or draining\n", headers=_HEADERS)
+
+    async def _tell_metrics(self, _: web.Request) -> web.Response:
+        body = b"" if self._metrics is None else self._metrics()
+        return web.Response(body=body, headers={**_HEADERS, "content-type": CONTENT_TYPE})
