@@ -31,8 +31,8 @@ POLL_S: Final = 1.0
 """Likewise where events can't be had."""
 
 Events = Callable[[Path, float], AsyncGenerator[object, None]]
-"""Yields whenever a directory has changed and is quiet again, and at least once in so many seconds; falsy: nothing
-has changed. Raises OSError where that can't be had."""
+"""Yields once when it listens, then whenever a directory has changed and is quiet again, and at least once in so many
+seconds; falsy: nothing was heard. Raises OSError where that can't be had."""
 
 
 async def directory_events(directory: Path, look_s: float) -> AsyncGenerator[object, None]:
@@ -47,13 +47,21 @@ async def directory_events(directory: Path, look_s: float) -> AsyncGenerator[obj
         recursive=False,
         ignore_permission_denied=True,
     )
+    first = asyncio.ensure_future(anext(found))
     try:
-        async with aclosing(found) as events:
-            async for event in events:
-                yield event
+        # The first step of the task sets the watch up; what happened before makes no event.
+        await asyncio.sleep(0)
+        yield None
+        yield await first
+        async for event in found:
+            yield event
     except (RuntimeError, ExceptionGroup) as error:
         # What fails in its thread comes as a group; none of its own errors says more than that it can't go on.
         raise OSError(0, "its events ended") from error
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await found.aclose()
 
 
 class FileWatch:
@@ -99,8 +107,6 @@ class FileWatch:
         """Follow the events of the directory, for as long as it stays the same one."""
         try:
             async with aclosing(self._events(self._source.path.parent, self._look_s)) as events:
-                # What happened before the watch was set up made no event.
-                await self._look(sure=False)
                 async for event in events:
                     await self._look(sure=bool(event))
                     if await asyncio.to_thread(self._source.directory_stamp) != watched:
