@@ -237,6 +237,25 @@ async def test_an_unchanged_file_does_not_undo_what_was_sent(house: House) -> No
     assert "file_unchanged" in {finding.code for finding in done.findings}
 
 
+async def test_a_dry_run_does_not_count_as_reading_the_file(house: House) -> None:
+    """What was only looked at is still news to the watcher."""
+    house.source.raw = document(2)
+    assert await house.send(None, dry_run=True) == 1
+    done = await house.control.reload_file(FILE)
+    assert done is not None
+    assert done.version.version == 2
+
+
+async def test_a_secret_that_was_rotated_is_read_though_the_file_did_not_change(house: House) -> None:
+    """The watcher's or a signal's word reads the secrets of what runs again, whichever way it came."""
+    await house.send(document(2))
+    house.environ["OPENAI_API_KEY"] = "sk-rotated"
+    done = await house.control.reload_file(Actor("signal"))
+    assert done is not None
+    assert (done.version.version, done.version.published_by) == (3, "signal")
+    assert house.live.running == (sha256(document(2)), 3)
+
+
 async def test_a_bad_file_is_tried_again_when_asked(house: House) -> None:
     """A file that was refused counts as not read: the next word reads it again."""
     house.source.raw = BAD

@@ -276,6 +276,7 @@ def test_a_disk_that_fails_changes_nothing(tmp_path: Path, steps: int) -> None:
     with pytest.raises(StoreError, match="no space left on device"):
         publish(store)
     assert store.history == before
+    assert not list(tmp_path.rglob("*.part"))
     store.close()
     with Store(tmp_path) as again:
         assert again.history == before

@@ -201,16 +201,17 @@ class Store:
         """Remove what a process that was killed has left behind, and learn the documents' sizes."""
         named = {record.sha256 for record in self.history.versions}
         try:
-            for path in (directory, directory / "blobs"):
-                for name in self._disk.names(path):
-                    if name.endswith(PART_SUFFIX):
-                        self._disk.remove(path / name)
+            disk = self._disk
+            disk.remove(directory / f"history{PART_SUFFIX}")
+            for name in disk.names(directory / "blobs"):
+                if name.endswith(PART_SUFFIX):
+                    disk.remove(directory / "blobs" / name)
             documents = directory / "documents"
-            for name in self._disk.names(documents):
+            for name in disk.names(documents):
                 if name in named:
                     self._sizes[name] = (documents / name).stat().st_size
                 elif _SHA256.fullmatch(name.removesuffix(PART_SUFFIX)):
-                    self._disk.remove(documents / name)
+                    disk.remove(documents / name)
         except OSError as error:
             raise StoreError(f"{directory}: can't be cleaned up: {why_unreadable(error)}") from error
 

@@ -50,9 +50,20 @@ class Disk:
         When it returns, the new bytes outlast a loss of power. If it raises, either may be there.
         """
         part = path.with_name(path.name + PART_SUFFIX)
-        self.write_part(part, data)
-        self.rename(part, path)
+        try:
+            self.write_part(part, data)
+            self.rename(part, path)
+        except OSError:
+            self._give_room(part)
+            raise
         self.sync_directory(path.parent)
+
+    def _give_room(self, part: Path) -> None:
+        """Remove what could not be finished: a full disk must not stay full for it."""
+        try:
+            self.remove(part)
+        except OSError:
+            return  # the error that led here is the one to be told; the next start removes it
 
     def write_part(self, path: Path, data: bytes) -> None:
         """Write and fsync a file that nobody reads yet."""
