@@ -40,7 +40,9 @@ async def test_a_drain_with_live_streams(tmp_path: Path, sized: Sized, how: str)
         ]
         firsts = await asyncio.gather(*(anext(aiter(call)) for call in calls))
         assert all(frame.HasField("started") for frame in firsts)
-        health = health_pb2_grpc.HealthStub(running.channel).Watch(health_pb2.HealthCheckRequest())  # type: ignore[arg-type]
+        channel: Any = running.channel  # its types know no async channel
+        stub: Any = health_pb2_grpc.HealthStub(channel)
+        health = stub.Watch(health_pb2.HealthCheckRequest(), timeout=60)
         states = aiter(health)
         assert (await anext(states)).status == health_pb2.HealthCheckResponse.SERVING
         if how == "signal":

@@ -116,7 +116,7 @@ class Mutator:
 
     def _bytes(self) -> bytes:
         """Flip, insert, drop or cut bytes."""
-        rng, raw = self._rng, bytearray(self._valid())
+        rng, raw = self._rng, bytearray(self._valid() or b"\0")
         for _ in range(rng.randint(1, 4)):
             at = rng.randrange(len(raw))
             match rng.randrange(4):
@@ -141,7 +141,9 @@ class Mutator:
         return message.SerializeToString()
 
     def _damage(self, message: ProtoMessage) -> None:
-        """Walk down to some message inside and draw one of its fields anew."""
+        """Walk down to some message inside and draw one of its fields anew; one without fields is left as it is."""
+        if not message.DESCRIPTOR.fields:
+            return
         inside = [message]
         while True:
             here = inside[-1]
