@@ -317,3 +317,25 @@ def test_callers_that_left_are_forgotten() -> None:
     assert many > 10 * few  # each of them was remembered, and let go
     clock.advance(11)
     assert lines_run(lambda: budget.first("late")) < few
+
+
+def test_other_limits_hold_at_once_for_what_was_booked() -> None:
+    """Visits and charges stay; only how much they are worth changes, up and down."""
+    budget = budget_of(100)
+    assert room(budget) == 10
+    budget.resize(BudgetLimits(ratio=0.2, floor_per_s=0.0))
+    assert room(budget) == 10
+    budget.resize(BudgetLimits(ratio=0.05, floor_per_s=0.0))
+    assert budget.refuses(PLAIN, "a") == "its retry budget is used up: 20 of 5 in 10 s"
+    assert budget.limits.ratio == 0.05
+
+
+def test_a_shorter_window_forgets_what_is_older_at_once() -> None:
+    """100 visits of 3 s ago are none in a window of 2 s; a longer one brings nothing back."""
+    clock = ManualClock()
+    budget = budget_of(100, clock=clock)
+    clock.advance(3)
+    budget.resize(BudgetLimits(floor_per_s=0.0, window_s=2.0))
+    assert room(budget) == 0
+    budget.resize(BARE)
+    assert room(budget) == 0

@@ -354,3 +354,57 @@ def test_it_shows_its_state() -> None:
     assert repr(Target().circuit) == "<Circuit CLOSED>"
     assert repr(Target().opened().circuit) == "<Circuit OPEN: open for another 5.0 s>"
     assert repr(Target().ramping().circuit) == "<Circuit RAMPING: coming back, with 10 % of its calls>"
+
+
+# Other limits, in place.
+
+
+def test_other_limits_hold_for_what_was_counted_before() -> None:
+    """Four failures in a row do not open it; under a limit of four the next one does."""
+    target = Target()
+    target.outcomes("xxxx")
+    target.circuit.retune(CircuitLimits(failures_in_row=4))
+    assert target.circuit.state is CLOSED
+    target.outcomes("x")
+    assert target.circuit.state is OPEN
+
+
+def test_a_smaller_ring_keeps_the_latest_outcomes() -> None:
+    """Of 16 failures that a larger one still knew, the four latest outcomes hold one."""
+    limits = CircuitLimits(recent=40, recent_failures=40, failures_in_row=100, min_calls=100)
+    target = Target(limits)
+    target.outcomes("xxxxxxxxxxxxxxxx...x")
+    target.circuit.retune(CircuitLimits(recent=4, recent_failures=3, failures_in_row=100, min_calls=100))
+    target.outcomes("x")
+    assert target.circuit.state is CLOSED
+    target.outcomes("x")
+    assert target.circuit.state is OPEN
+
+
+def test_an_opening_lasts_no_longer_than_the_new_limit() -> None:
+    """Opened for 5 s, cut to 2 s from its beginning; a larger limit lengthens nothing."""
+    target = Target().opened()
+    target.circuit.retune(CircuitLimits(open_s=60.0))
+    target.clock.advance(1.0)
+    target.circuit.retune(CircuitLimits(open_s=1.0, open_max_s=2.0))
+    assert target.open_for_s() == 1.0
+    assert target.circuit.state is HALF_OPEN
+
+
+def test_a_ramp_goes_by_its_new_length() -> None:
+    """Three seconds into a ramp of six it is over if ramps take two."""
+    target = Target().ramping()
+    target.clock.advance(3.0)
+    assert target.circuit.state is RAMPING
+    target.circuit.retune(CircuitLimits(ramp_s=2.0))
+    assert target.circuit.state is CLOSED
+
+
+def test_a_probe_under_way_stays_the_probe() -> None:
+    """Limits that change meanwhile neither let a second one in nor lose the word of the first."""
+    target = Target().half_open()
+    probe = target.circuit.enter()
+    target.circuit.retune(CircuitLimits(open_s=1.0))
+    assert target.circuit.shut_because() is not None
+    probe.succeeded()
+    assert target.circuit.state is RAMPING
