@@ -13,7 +13,7 @@ from trunkline_server.rpc.listen import ListenError, join_address, split_address
 from trunkline_server.rpc.server import ServerOptions, admin_server, channel_options, public_server
 
 
-def _reflect(channel: Any, version: str, *raw: bytes) -> Any:
+def reflect(channel: Any, version: str, *raw: bytes) -> Any:
     method = channel.stream_stream(
         f"/grpc.reflection.{version}.ServerReflection/ServerReflectionInfo",
         response_deserializer=reflection_pb2.ServerReflectionResponse.FromString,
@@ -27,7 +27,7 @@ async def test_reflection_tells_services_and_their_files(version: str) -> None:
     listing = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
     symbol = reflection_pb2.ServerReflectionRequest(file_containing_symbol="trunkline.v1.CompletionService")
     async with serving() as served:
-        answers = [answer async for answer in _reflect(served.channel, version, listing, symbol.SerializeToString())]
+        answers = [answer async for answer in reflect(served.channel, version, listing, symbol.SerializeToString())]
     services = {service.name for service in answers[0].list_services_response.service}
     assert services == {
         "trunkline.v1.CompletionService",
@@ -51,14 +51,14 @@ async def test_reflection_knows_what_clients_ask_for(symbol: str, told: str) -> 
     """Methods by their names, the new version of reflection itself, health, and the details of errors are found."""
     asked = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol).SerializeToString()
     async with serving() as served:
-        (answer,) = [answer async for answer in _reflect(served.channel, "v1", asked)]
+        (answer,) = [answer async for answer in reflect(served.channel, "v1", asked)]
     assert told.encode() in b"".join(answer.file_descriptor_response.file_descriptor_proto)
 
 
 async def test_reflection_answers_nonsense_as_invalid() -> None:
     """Bytes that are no request are answered as INVALID_ARGUMENT in the stream, and nothing is thrown."""
     async with serving() as served:
-        (answer,) = [answer async for answer in _reflect(served.channel, "v1", b"\xff\xff")]
+        (answer,) = [answer async for answer in reflect(served.channel, "v1", b"\xff\xff")]
     assert answer.error_response.error_code == 3
 
 
@@ -78,7 +78,7 @@ async def test_the_admin_port_has_health_reflection_and_channelz() -> None:
             assert servers.server
             assert await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
             listing = reflection_pb2.ServerReflectionRequest(list_services="").SerializeToString()
-            (answer,) = [answer async for answer in _reflect(channel, "v1", listing)]
+            (answer,) = [answer async for answer in reflect(channel, "v1", listing)]
             names = {service.name for service in answer.list_services_response.service}
             assert "grpc.channelz.v1.Channelz" in names
             assert "trunkline.v1.CompletionService" not in names

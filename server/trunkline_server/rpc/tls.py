@@ -25,6 +25,8 @@ MAX_FILE_BYTES = 1024 * 1024
 """Largest file of certificates or of a key."""
 CHECK_EVERY_S = 1.0
 """How often `watch` looks at the files."""
+_MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
+"""OpenSSL's words for a key that is not the certificate's."""
 _READS = 3
 """How often files are read that change while they are checked."""
 
@@ -173,10 +175,20 @@ def _read(path: Path, what: str) -> bytes:
 def _check(files: TlsFiles, material: _Material) -> None:
     """Refuse what grpc would only refuse in a handshake. Never says what is in a file. Raises TlsError."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    has_password = False
+
+    def no_password() -> bytes:
+        # Else whoever started the server would be asked for one at the terminal.
+        nonlocal has_password
+        has_password = True
+        return b""
+
     try:
         # From the files themselves, since the library takes no bytes here; `_load` sees whether they changed meanwhile.
-        context.load_cert_chain(files.cert, files.key, password=_no_password)
+        context.load_cert_chain(files.cert, files.key, password=no_password)
     except (ssl.SSLError, OSError, ValueError) as error:
+        if has_password:
+            raise TlsError(f"the key {files.key} has a password: give one without") from None
         raise TlsError(_why_no_pair(files, error)) from None
     if material.client_ca is None:
         return
@@ -191,18 +203,9 @@ def _check(files: TlsFiles, material: _Material) -> None:
 
 def _why_no_pair(files: TlsFiles, error: Exception) -> str:
     """Return what is wrong with a certificate and its key."""
-    match getattr(error, "reason", None):
-        case "KEY_VALUES_MISMATCH" | "KEY_TYPE_MISMATCH":
-            return f"the key {files.key} is not that of the certificate {files.cert}: give the two that belong together"
-        case "BAD_DECRYPT" | "BAD_PASSWORD_READ":
-            return f"the key {files.key} has a password: give one without, such as `openssl pkey` writes"
-        case _:
-            return (
-                f"{files.cert} and {files.key} are no certificate and key in PEM form: the first must begin with "
-                "`-----BEGIN CERTIFICATE-----`, the second hold a private key without a password"
-            )
-
-
-def _no_password() -> bytes:
-    """Stand in for a password, so that nobody is asked for one at the terminal."""
-    return b""
+    if getattr(error, "reason", None) in _MISMATCHES:
+        return f"the key {files.key} is not that of the certificate {files.cert}: give the two that belong together"
+    return (
+        f"{files.cert} and {files.key} are no certificate and key in PEM form: the first must hold a "
+        "`-----BEGIN CERTIFICATE-----`, the second a private key without a password"
+    )
