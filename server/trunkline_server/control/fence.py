@@ -66,13 +66,16 @@ class _Provider:
     def findings(self) -> Iterator[Finding]:
         """Yield what it may not do."""
         keys = self.settings.get("keys")
-        destinations = [(settings, _differing(self.settings, settings)) for settings in self.known]
+        destinations = [
+            (frozenset(key.secret for key in settings.keys), _differing(self.settings, settings))
+            for settings in self.known
+        ]
         moved: list[str] | None = None
         for index, key in enumerate(keys if isinstance(keys, list) else ()):
             reference = key.get("secret") if isinstance(key, dict) else None
             if not isinstance(reference, str):
                 continue
-            having = [differing for settings, differing in destinations if _has(settings, reference)]
+            having = [differing for references, differing in destinations if reference in references]
             if not having:
                 yield self._unknown_reference(("providers", self.name, "keys", index, "secret"))
             elif all(having):
@@ -100,10 +103,6 @@ class _Provider:
 
     def _error(self, path: DocumentPath, code: str, message: str) -> Finding:
         return Finding("error", format_path(path), self.tree.line(path), code, message)
-
-
-def _has(settings: ProviderSettings, reference: str) -> bool:
-    return any(key.secret == reference for key in settings.keys)
 
 
 def _differing(given: Mapping[str, Value], trusted: ProviderSettings) -> list[str]:
