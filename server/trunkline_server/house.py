@@ -26,17 +26,19 @@ from trunkline_server.control.routes import RoutesControl
 from trunkline_server.control.routes_reading import RoutesFile, Source
 from trunkline_server.control.running import Running
 from trunkline_server.control.source import RoutesSource
+from trunkline_server.control.spending import SpendingKeeper
 from trunkline_server.control.status import Sources, collect
 from trunkline_server.control.status_books import StatusBooks
 from trunkline_server.control.store import Store, StoreError
 from trunkline_server.control.traffic import RecentTraffic
 from trunkline_server.control.types import Actor
 from trunkline_server.doors import Doors
+from trunkline_server.engine.callers import CallerAccounts
 from trunkline_server.engine.outcome import CallOutcome
 from trunkline_server.engine.router import RoutingEngine
 from trunkline_server.lifecycle import Lifecycle, Phase
 from trunkline_server.live import LiveRoutes
-from trunkline_server.people import admin_table, caller_table
+from trunkline_server.people import admin_table, caller_table, callers_of
 from trunkline_server.rpc.auth import OPEN_ADMINS, OPEN_TABLE, AdminTable, CallerTable
 from trunkline_server.rpc.listen import ListenError
 from trunkline_server.rpc.server import GrpcServer
@@ -80,6 +82,7 @@ class House:
         self.doors = _doors(settings)
         self.callers: CallerTable = OPEN_TABLE
         self.admins: AdminTable = OPEN_ADMINS
+        self._accounts = CallerAccounts()
         self.live = LiveRoutes(NOTHING, 0, clock=time.monotonic, rng=random.Random())  # noqa: S311  spreads load
         self.live.listeners.append(self._published)
         self.audit = Audit(store.directory, log)
@@ -113,8 +116,10 @@ class House:
             started_at=time.time(),
         )
         self._planner = Planner(self.control, RoutesFile(source), self._traffic, fence=fence)
+        self.spending = SpendingKeeper(self._accounts, store, log)
         self.engine = RoutingEngine(
             self.live.snapshots,
+            callers=self._accounts,
             rng=random.Random(),  # noqa: S311  jitter, nothing secret
             ended=self._ended,
         )
@@ -141,11 +146,13 @@ class House:
         house = cls(source, resolver, settings, store=store, log=log)
         stack.push_async_callback(house.live.aclose)
         stack.callback(house._overrides.close)
+        stack.push_async_callback(house.spending.write)
         stack.push_async_callback(house.control.aclose)
         try:
             await house.control.start()
         except StoreError as error:
             raise StartError(f"--data-dir: {error}") from error
+        await house.spending.restore()
         return house
 
     def room(self, lifecycle: Lifecycle, public: GrpcServer, settings: ServeSettings) -> ControlRoom[Blueprint]:
@@ -168,8 +175,9 @@ class House:
         return 0 if self._public is None else self._public.in_flight
 
     def begin_tasks(self, watched: Source | None, tls: ServerTls | None) -> None:
-        """Watch the routes file, where there is one, and the certificates."""
+        """Watch the routes file, where there is one, and the certificates; keep what callers spend."""
         self._tls = tls
+        self._spawn(self.spending.run())
         if isinstance(watched, RoutesSource):
             watch = FileWatch(watched, lambda: self.control.reload_file(_BY_FILE), self._log)
             self._spawn(watch.run(self.control.running.file_sha256))
@@ -197,6 +205,7 @@ class House:
 
     def _published(self, blueprint: Blueprint) -> None:
         self.callers, self.admins = caller_table(blueprint.document), admin_table(blueprint.document)
+        self._accounts.retune(callers_of(blueprint.document))
         self._overrides.reapply()
 
     def _ended(self, outcome: CallOutcome) -> None:
