@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from trunkline_server.config import secrets
 from trunkline_server.config.secret import Secret
 from trunkline_server.config.secrets import MAX_SECRET_BYTES, SecretError, SecretResolver
 
@@ -154,3 +155,25 @@ def test_a_literal_is_no_reference(tmp_path: Path) -> None:
 def test_a_resolver_does_not_print_the_environment(tmp_path: Path) -> None:
     """Its repr leaves out the variables."""
     assert PLAIN not in repr(resolver(tmp_path, {"A_API_KEY": PLAIN}))
+
+
+def test_a_secret_that_is_rotated_while_it_is_read_is_read_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The directory behind a link is removed between following the link and opening the file: the new one is read."""
+    for version in ("1", "2"):
+        (tmp_path / f"v{version}").mkdir()
+        (tmp_path / f"v{version}" / "key").write_text(f"sk-{version}")
+    link = tmp_path / "data"
+    link.symlink_to("v1")
+    read = secrets._read_regular_file
+
+    def rotated(path: Path) -> bytes:
+        if path.parent.name == "v1":
+            path.unlink()
+            link.unlink()
+            link.symlink_to("v2")
+        return read(path)
+
+    monkeypatch.setattr(secrets, "_read_regular_file", rotated)
+    assert resolver(tmp_path).resolve("file:data/key") == Secret("sk-2")

@@ -76,9 +76,12 @@ class SecretResolver:
         return value
 
     def _from_file(self, name: str) -> str:
-        path = self._inside(name)
         try:
-            content = _read_regular_file(path)
+            try:
+                content = _read_regular_file(self._inside(name))
+            except FileNotFoundError:
+                # Rotated just now: the directory that a link led to was removed after the link was followed.
+                content = _read_regular_file(self._inside(name))
         except OSError as error:
             raise SecretError(
                 "secret_unreadable", f"names a file that can't be read: {why_unreadable(error)}"
