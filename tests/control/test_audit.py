@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.control.routes_house import ADMIN, HandTime, House, Lines, document, sha256, started
+from tests.control.routes_house import ADMIN, BAD, HandTime, House, Lines, document, sha256, started
 
 from trunkline_server.control.audit import FILE_NAME, Audit, AuditEntry
 from trunkline_server.control.store_disk import Disk
@@ -140,6 +140,17 @@ async def test_what_has_happened_is_not_undone_for_want_of_a_line(house: House) 
         await house.control.reload(ReloadOrder(b"{"), ADMIN)
     assert caught.value.failure.reason is Reason.BAD_REQUEST
     assert [line["action"] for line in house.lines.of("audit_failed")] == ["rejected"]
+    await house.close()
+
+
+async def test_a_refused_document_is_written_down(house: House, tmp_path: Path) -> None:
+    """Whose it was, why it came, its hash, and what was wrong by place and code, never by value."""
+    with pytest.raises(CallFailedError):
+        await house.control.reload(ReloadOrder(BAD, reason="try"), ADMIN)
+    line = lines(tmp_path)[-1]
+    assert (line["action"], line["actor"], line["reason"], line["old_version"]) == ("rejected", "alice", "try", 1)
+    assert line["subject"] == sha256(BAD)
+    assert "weihgt:4:unknown_field" in line["detail"]
     await house.close()
 
 

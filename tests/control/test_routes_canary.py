@@ -158,3 +158,16 @@ async def test_the_end_of_the_window_after_its_end_means_nothing(house: House) -
     assert house.live.trial == (sha256(document(3)), 3, 0.5)
     house.time.advance(30.0)
     await until(lambda: house.control.running.version == 3)
+
+
+async def test_a_canary_that_cannot_be_published_is_taken_back(house: House) -> None:
+    """If the swap fails at the end of the window, the trial ends nevertheless, and why is told."""
+    await house.control.reload(TRIAL, ADMIN)
+    house.live.fails = True
+    house.time.advance(60.0)
+    await until(lambda: isinstance(house.heard[-1], TakenBack))
+    event = house.heard[-1]
+    assert isinstance(event, TakenBack)
+    assert "could not be published for all traffic" in event.reason
+    assert house.live.trial is None
+    assert await states(house) == {1: VersionState.RUNNING, 2: VersionState.ROLLED_BACK}

@@ -211,8 +211,9 @@ async def test_whoever_leaves_in_the_middle_leaves_a_whole_change(house: House) 
 async def test_a_fault_of_the_live_routes_leaves_the_history_as_it_was(house: House) -> None:
     """If the new routes can't be swapped in, what runs and what is kept still agree."""
     house.live.fails = True
-    with pytest.raises(RuntimeError, match="a fault of ours"):
+    with pytest.raises(CallFailedError, match="could not be swapped"):
         await house.send(document(2))
+    assert len(house.lines.of("routes_swap_failed")) == 1
     assert house.control.running.version == 1
     house.live.fails = False
     assert await house.send(document(3)) == 3

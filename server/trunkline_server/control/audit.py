@@ -38,7 +38,7 @@ class AuditEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     old_version: int = 0
     new_version: int = 0
     subject: str = ""
-    """What it is done to, where that is no version: a target, a key."""
+    """What it is done to, where that is no version: a target, a key; of a refused document its hash."""
     outcome: str = ""
     """`intent`; then `done` or `failed`."""
     detail: str = ""

@@ -239,7 +239,7 @@ class RoutesControl(Generic[PreparedT]):
         except InvalidRoutesError as error:
             if not order.dry_run:
                 sha256 = "" if raw is None else hashlib.sha256(raw).hexdigest()
-                await self._publisher.reject(actor, sha256, error.findings)
+                await self._publisher.reject(actor, sha256, error.findings, order.reason)
             raise bad_document(error.findings) from error
         origin = Origin.FILE if actor.id in {"file", "signal"} and not actor.peer else Origin.RELOAD
         publication = Publication(actor, origin, order.reason, file_sha256)
@@ -303,7 +303,7 @@ class RoutesControl(Generic[PreparedT]):
             candidate = await stored(self._store, self._reader, record)
         except InvalidRoutesError as error:
             if not order.dry_run:
-                await publisher.reject(actor, record.sha256, error.findings)
+                await publisher.reject(actor, record.sha256, error.findings, order.reason)
             raise bad_document(error.findings) from error
         if order.dry_run or candidate.same_as(self._candidate):
             return RolledBack(publisher.running, dry_run=order.dry_run)

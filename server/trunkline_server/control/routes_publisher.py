@@ -17,7 +17,7 @@ from trunkline_server.control.audit import Audit, AuditEntry
 from trunkline_server.control.canary import Canary
 from trunkline_server.control.live import Live
 from trunkline_server.control.routes_reading import Candidate
-from trunkline_server.control.routes_refusals import not_kept
+from trunkline_server.control.routes_refusals import not_kept, not_swapped
 from trunkline_server.control.store import History, Store, StoreError
 from trunkline_server.control.types import (
     Actor,
@@ -33,6 +33,7 @@ from trunkline_server.control.types import (
 )
 from trunkline_server.control.watch import Broadcast
 from trunkline_server.telemetry.logs import Log
+from trunkline_server.telemetry.stack import stack_of
 
 PreparedT = TypeVar("PreparedT")
 
@@ -193,8 +194,8 @@ class Publisher(Generic[PreparedT]):
         self._log.warning("routes_taken_back", version=version, to=running.version, by=actor.id, reason=reason)
         self.tell(TakenBack(self._clock(), version, running, actor.id, reason))
 
-    async def reject(self, actor: Actor, sha256: str, findings: tuple[Finding, ...]) -> None:
-        """Say loudly that a document was refused; what runs runs on."""
+    async def reject(self, actor: Actor, sha256: str, findings: tuple[Finding, ...], reason: str = "") -> None:
+        """Say loudly that a document was refused; what runs runs on. `reason`: of the order that brought it."""
         errors = tuple(finding for finding in findings if finding.severity == "error")
         told = errors[:MAX_REJECTED_FINDINGS]
         self.rejected = Rejection(self._clock(), actor.id, sha256, told, len(errors) - len(told))
@@ -202,7 +203,10 @@ class Publisher(Generic[PreparedT]):
         self._log.error("routes_rejected", by=actor.id, sha256=sha256, errors=len(errors), findings=places)
         self.tell(self.rejected)
         detail = f"{len(errors)} error(s): {' '.join(places)}"
-        await self._audit.record(AuditEntry("rejected", actor.id, actor.peer, outcome="done", detail=detail))
+        running = self._store.history.running
+        await self._audit.record(
+            AuditEntry("rejected", actor.id, actor.peer, reason, running, 0, sha256, outcome="done", detail=detail)
+        )
 
     def tell(self, event: RoutesEvent) -> None:
         """Let watchers and metrics know."""
@@ -215,9 +219,10 @@ class Publisher(Generic[PreparedT]):
         await self._commit(history, candidate.raw)
         try:
             self._run(candidate, history.running)
-        except Exception:
+        except Exception as error:
+            self._log.error("routes_swap_failed", version=history.running, error=stack_of(error))
             await self._commit(replace(before, next_version=history.next_version))
-            raise
+            raise not_swapped() from error
 
     def _run(self, candidate: Candidate[PreparedT], version: int) -> None:
         self._live.publish(candidate.prepared, version)

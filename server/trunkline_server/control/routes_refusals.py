@@ -120,6 +120,13 @@ def not_kept(why: str) -> CallFailedError:
     return CallFailedError(CallFailure(Reason.INTERNAL, f"the version can't be kept, so nothing was changed: {why}"))
 
 
+def not_swapped() -> CallFailedError:
+    """Return INTERNAL: the new routes could not take the place of the old ones, by a fault of ours."""
+    return CallFailedError(
+        CallFailure(Reason.INTERNAL, "the routes could not be swapped, so those before run on; the log says why")
+    )
+
+
 def damaged(why: str) -> CallFailedError:
     """Return INTERNAL: a version's document can't be read."""
     return CallFailedError(CallFailure(Reason.INTERNAL, f"the version can't be read: {why}"))
