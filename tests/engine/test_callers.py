@@ -13,10 +13,11 @@ from tests.engine.scripted import Said, World, forever, until
 from trunkline_server.chat.answer import Usage
 from trunkline_server.chat.estimate import Calibration
 from trunkline_server.engine.api import CallScope
+from trunkline_server.engine.attempts import HEDGE_SAMPLES_MIN
 from trunkline_server.engine.callers import CallerAccounts, SpendingFormatError
 from trunkline_server.engine.frames import CallFailedError, EndFrame
 from trunkline_server.engine.need import Need
-from trunkline_server.routing.aliases import ModelFacts
+from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts
 from trunkline_server.routing.caller_account import DAY_S, CallerAccount
 from trunkline_server.routing.caller_limits import CallerLimits
 from trunkline_server.routing.clock import ManualClock
@@ -122,6 +123,23 @@ async def test_a_call_cancelled_before_its_first_token_is_paid_its_prompt() -> N
     in_flight, held, spent = books(world)
     assert (in_flight, held) == (0, 0)
     assert 50 * 1000 < spent < 300 * 1000
+
+
+async def test_the_loser_of_a_race_is_paid_too() -> None:
+    """A second attempt that answers first costs what it costs, and the one that was closed its prompt."""
+    world = World(facts=PRICED, policy=AliasPolicy(hedge=HedgePolicy(enabled=True, max_extra=0.1)))
+    world.engine._snapshots.current.providers["one"].name_models(frozenset({"m"}))
+    world.upstream.answers(Said.WHOLE)
+    for _ in range(2 * HEDGE_SAMPLES_MIN):
+        await world.engine.complete(world.request(), scope(None))
+    world.upstream.scripts.clear()
+    world.upstream.scripts.append(forever)
+    world.upstream.answers(Said.WHOLE)
+    done = await world.engine.complete(world.request("word " * 100), scope())
+    assert [attempt.discarded for attempt in done.attempts] == [True, False]
+    in_flight, held, spent = books(world)
+    assert (in_flight, held) == (0, 0)
+    assert 50 * 1000 < spent - WHOLE_COST < 300 * 1000
 
 
 async def test_a_detachable_stream_is_settled_when_it_is_over_not_when_its_reader_leaves() -> None:

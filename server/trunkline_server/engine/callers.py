@@ -79,9 +79,9 @@ class CallerAccounts:
         What calls in flight hold counts as spent: if the process is killed, their cost is never learnt.
         """
         spent = {
-            caller_id: [account.day, account.spent_nanousd + account.held_nanousd]
+            caller_id: [account.day, nanousd]
             for caller_id, account in sorted(self._accounts.items())
-            if account.spent_nanousd + account.held_nanousd
+            if (nanousd := account.spent_nanousd + account.held_nanousd)
         }
         return json.dumps({"format": _FORMAT, "spent": spent}, separators=(",", ":")).encode()
 
