@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
 
+from trunkline_server.config.findings import shown
 from trunkline_server.control.audit import Audit
 from trunkline_server.control.running import Running
 from trunkline_server.control.types import Actor, Override, OverrideMode, OverrideOrder
@@ -234,8 +235,9 @@ def _refuse(path: str, told: str) -> NoReturn:
 def _not_found(reason: Reason, kind: str, name: str, known: Iterable[str]) -> NoReturn:
     near = difflib.get_close_matches(name[:256], list(known), n=3, cutoff=0.6)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; GetStatus tells what there is"
-    metadata = {kind: name[:256]}
+    # A secret may have been pasted in a name's place.
+    told = shown(name)[:_SHOWN_CHARS]
+    metadata = {kind: told}
     if near:
         metadata["near"] = ", ".join(near)
-    shown = name[:_SHOWN_CHARS]
-    raise CallFailedError(CallFailure(reason, f"no {kind} {shown!r} in the running routes{hint}", metadata=metadata))
+    raise CallFailedError(CallFailure(reason, f"no {kind} {told!r} in the running routes{hint}", metadata=metadata))
