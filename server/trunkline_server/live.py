@@ -31,7 +31,6 @@ ProviderListener = Callable[[LiveProvider], None]
 class _Trial:
     """Routes on trial: those of their providers that are not the published ones."""
 
-    blueprint: Blueprint
     own: Mapping[str, LiveProvider]
 
 
@@ -65,8 +64,7 @@ class LiveRoutes:
         self.provider_listeners: list[ProviderListener] = []
         """Told of each provider that was built or changed, before any call is granted a key of it."""
         self._published = first
-        self._providers = {name: self._build(spec) for name, spec in first.providers.items()}
-        self._name_models(self._providers, first)
+        self._providers = {name: self._build(spec, first) for name, spec in first.providers.items()}
         self.snapshots = Snapshots(_snapshot(first, version, self._providers))
 
     @property
@@ -91,8 +89,9 @@ class LiveRoutes:
     def publish(self, prepared: Blueprint, version: int) -> None:
         """Let all new requests run on these routes; a trial ends.
 
-        Providers that stay are changed in place, and those that go take nothing new. Raises ValueError, and changes
-        nothing, unless `version` is newer than the published one.
+        Providers that stay are changed in place, and those that go take nothing new. A trial is made the published
+        routes by its own version; who waits at a provider of its own is then still served there. Raises ValueError,
+        and changes nothing, unless `version` is newer than the published one.
         """
         self.snapshots.check(version)
         changed = {
@@ -101,18 +100,19 @@ class LiveRoutes:
             if name in self._providers and spec != self._published.providers[name]
         }
         providers = {
-            name: self._providers[name] if name in self._providers else self._build(spec)
+            name: self._providers[name] if name in self._providers else self._build(spec, prepared)
             for name, spec in prepared.providers.items()
         }
         snapshot = _snapshot(prepared, version, providers, self.snapshots.current)
         gone = [provider for name, provider in self._providers.items() if name not in providers]
-        promoted = self._trial is not None and self._trial.blueprint is prepared
+        promoted = self.snapshots.trial is not None and self.snapshots.trial.version == version
         self.snapshots.publish(snapshot)
         # Nothing fails from here on.
         self._published, self._providers = prepared, providers
         self._retire(gone, promoted=promoted)
         for name, endpoint in changed.items():
-            providers[name].apply(prepared.providers[name], endpoint, before_grants=self._tell_provider)
+            spec, models = prepared.providers[name], prepared.models_of(name)
+            providers[name].apply(spec, endpoint, models, before_grants=self._tell_provider)
         self._name_models(providers, prepared)
         for listener in tuple(self.listeners):
             _tell(listener, prepared)
@@ -126,16 +126,15 @@ class LiveRoutes:
         """
         self.snapshots.check_trial(version, fraction)
         own = {
-            name: self._build(spec)
+            name: self._build(spec, prepared)
             for name, spec in prepared.providers.items()
             if spec != self._published.providers.get(name)
         }
         providers = {name: own.get(name) or self._providers[name] for name in prepared.providers}
         snapshot = _snapshot(prepared, version, providers, self.snapshots.current)
         self.snapshots.begin_trial(snapshot, fraction)
-        self._trial = _Trial(prepared, own)
+        self._trial = _Trial(own)
         self._name_models(self._providers, self._published, prepared)
-        self._name_models(own, prepared)
 
     def end_trial(self) -> None:
         """Take the trial back: new requests run on the published routes alone. Does nothing if none runs."""
@@ -148,8 +147,9 @@ class LiveRoutes:
         for transport in self.transports:
             await transport.aclose()
 
-    def _build(self, spec: ProviderSpec) -> LiveProvider:
-        provider = LiveProvider.build(spec, self._endpoint(spec), clock=self._clock, rng=self._rng)
+    def _build(self, spec: ProviderSpec, blueprint: Blueprint) -> LiveProvider:
+        endpoint, models = self._endpoint(spec), blueprint.models_of(spec.name)
+        provider = LiveProvider.build(spec, endpoint, models, clock=self._clock, rng=self._rng)
         self._tell_provider(provider)
         return provider
 

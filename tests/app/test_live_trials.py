@@ -105,13 +105,14 @@ async def test_publishing_what_was_on_trial_merges_it_in_place() -> None:
     """The provider that runs takes the settings over; who waits at the trial's own is still served."""
     house = House()
     live = house.provider()
-    blueprint = house.begin_trial(document({"one": provider(key("a"), key("b"), gate=SMALL)}), 0.999999)
+    made = document({"one": provider(key("a"), key("b"), gate=SMALL)})
+    house.begin_trial(made, 0.999999)
     trial = house.live.snapshots.trial
     assert trial is not None
     own = trial.providers["one"]
     calls = [house.call() for _ in range(3)]
     await until(lambda: own.desk.gate.waiting == 2)
-    house.live.publish(blueprint, house.version)
+    house.live.publish(house.blueprint(made), house.version)
     assert house.provider() is live
     assert live.desk.gate.limits.max_in_flight == 1
     assert [view.id for view in live.pool.states()] == ["a", "b"]

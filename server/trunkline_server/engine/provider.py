@@ -82,21 +82,29 @@ class LiveProvider:
         self.desk.gate.terms = self.endpoint
 
     @classmethod
-    def build(cls, spec: ProviderSpec, endpoint: Endpoint, *, clock: Clock, rng: random.Random) -> LiveProvider:
-        """Return a new one with nothing in flight and nothing learnt; `name_models` comes next."""
+    def build(
+        cls, spec: ProviderSpec, endpoint: Endpoint, models: frozenset[str], *, clock: Clock, rng: random.Random
+    ) -> LiveProvider:
+        """Return a new one with nothing in flight and nothing learnt. `models` as for `name_models`."""
         pool = KeyPool(spec.name, spec.keys, clock=clock, rng=rng)
         desk = Desk(Gate(spec.name, spec.gate, pool, clock=clock), clock)
         provider = cls(spec.name, endpoint, pool, desk, clock, rng, spec.circuit)
         provider.budget.resize(spec.budget)
+        provider.name_models(models)
         return provider
 
     def apply(
-        self, spec: ProviderSpec, endpoint: Endpoint, *, before_grants: Callable[[LiveProvider], None] | None = None
+        self,
+        spec: ProviderSpec,
+        endpoint: Endpoint,
+        models: frozenset[str],
+        *,
+        before_grants: Callable[[LiveProvider], None] | None = None,
     ) -> None:
-        """Take new settings over in place; never fails half-way. `name_models` comes next.
+        """Take new settings over in place; never fails half-way. `models` as for `name_models`.
 
         Keys keep their state by id and fingerprint, targets theirs unless the address is another one. `before_grants`
-        is called when the keys are the new ones, and before anybody who waits gets one.
+        is called when keys and circuits are the new ones, and before anybody who waits is granted a key.
         """
         moved = endpoint.base_url != self.endpoint.base_url
         self.pool.reconfigure(spec.keys)
@@ -107,6 +115,7 @@ class LiveProvider:
             self.name_models(frozenset())
         for circuit in self.circuits.values():
             circuit.retune(spec.circuit)
+        self.name_models(models)
         if before_grants is not None:
             before_grants(self)
         self.desk.gate.resize(spec.gate)
