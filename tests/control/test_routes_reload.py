@@ -178,6 +178,16 @@ async def test_a_repeated_request_is_answered_alike(house: House) -> None:
     assert [version for _, version in house.live.published] == [1, 2, 3]
 
 
+async def test_what_is_remembered_of_a_request_is_small(house: House) -> None:
+    """A thousand requests are remembered without their documents."""
+    padding = b"# " + b"x" * 100_000
+    await house.send(document(2) + padding, request_id="one")
+    await house.send(document(3), request_id="two")
+    ((content, _), _) = house.control._repeats._orders.values()
+    assert isinstance(content, ReloadOrder)
+    assert len(content.source or b"") == 32
+
+
 async def test_a_request_id_belongs_to_one_order(house: House) -> None:
     """Another content under a used id is refused; another admin's id is another id."""
     await house.send(document(2), request_id="one")
