@@ -107,6 +107,22 @@ def test_a_request_larger_than_the_minute_is_told_that_it_never_fits() -> None:
     desk.let_in(600)
 
 
+def test_a_guess_at_the_answer_turns_nobody_away_for_good() -> None:
+    """Where the prompt fits and only the guess is above the limit, the whole limit is reserved instead."""
+    desk = Desk(CallerLimits(tokens_per_minute=600, budget_nanousd_per_day=100))
+    call = desk.account.admit(1010, 210, guessed_tokens=1000, guessed_nanousd=200)
+    assert isinstance(call, Pass)
+    assert (call.tokens, call.held_nanousd) == (600, 100)
+    call.book(20, 15)
+    call.settle()
+    refused = desk.account.admit(1601, 16, guessed_tokens=1000, guessed_nanousd=6)
+    assert isinstance(refused, CallerRefusal)
+    assert refused.never
+    dear = desk.account.admit(20, 121, guessed_tokens=1, guessed_nanousd=20)
+    assert isinstance(dear, CallerRefusal)
+    assert (dear.limit, dear.never) == ("budget_usd_per_day", True)
+
+
 def test_the_attempts_of_one_call_are_one_request() -> None:
     """Failover charges its tokens and its cost, and no second request."""
     desk = Desk(CallerLimits(requests_per_minute=1, budget_nanousd_per_day=1000))

@@ -57,14 +57,18 @@ class CallerAccounts:
         """Return whether a call of this caller may still be sent upstream: False once the caller was removed."""
         return self._known is None or caller_id in self._known
 
-    def admit(self, caller: Caller, tokens: int, cost: int) -> Pass | None:
-        """Let a call in that is reckoned to use so many tokens and to cost so much, in 1e-9 USD.
+    def admit(
+        self, caller: Caller, tokens: int, cost: int, *, guessed_tokens: int = 0, guessed_nanousd: int = 0
+    ) -> Pass | None:
+        """Let a call in that is reckoned to use so many tokens and to cost so much, in 1e-9 USD; see `CallerAccount`.
 
         None: the caller has no limits. Raises CallFailedError, and changes nothing: CALLER_QUOTA, CALLER_BUDGET.
         """
         if caller.limits is None:
             return None
-        admitted = self._account(caller.id, caller.limits).admit(tokens, cost)
+        admitted = self._account(caller.id, caller.limits).admit(
+            tokens, cost, guessed_tokens=guessed_tokens, guessed_nanousd=guessed_nanousd
+        )
         if isinstance(admitted, CallerRefusal):
             raise CallFailedError(_told(caller.id, admitted))
         return admitted

@@ -146,8 +146,15 @@ class RoutingEngine:
     def _admit(self, alias: Alias, need: Need, caller: Caller) -> Pass | None:
         """Let a call in by its caller's own limits; raise CallFailedError."""
         input_tokens = need.input_at(alias.tiers[0].members[0].target)
-        cost = expected_cost_nanousd(alias, input_tokens, need.output_tokens)
-        return self.callers.admit(caller, input_tokens + need.output_tokens, cost)
+        output_tokens = need.output_tokens
+        cost = expected_cost_nanousd(alias, input_tokens, output_tokens)
+        return self.callers.admit(
+            caller,
+            input_tokens + output_tokens,
+            cost,
+            guessed_tokens=output_tokens,
+            guessed_nanousd=cost - expected_cost_nanousd(alias, input_tokens, 0),
+        )
 
     def _reckon(
         self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool

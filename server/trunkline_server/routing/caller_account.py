@@ -117,9 +117,19 @@ class CallerAccount:
         """How long a call is in flight, as a moving average."""
         self.retune(limits)
 
-    def admit(self, tokens: int, cost_nanousd: int) -> Pass | CallerRefusal:
-        """Let a call in that is reckoned to use and to cost so much, or say why not; a refusal changes nothing."""
+    def admit(
+        self, tokens: int, cost_nanousd: int, *, guessed_tokens: int = 0, guessed_nanousd: int = 0
+    ) -> Pass | CallerRefusal:
+        """Let a call in that is reckoned to use and to cost so much, or say why not; a refusal changes nothing.
+
+        So much of that is a guess at its answer, and is reckoned as less where the whole limit is less: nobody is
+        turned away for good by a guess.
+        """
         now = self._clock()
+        if guessed_tokens and self._token_rate is not None:
+            tokens = max(tokens - guessed_tokens, min(tokens, int(self._token_rate.per_minute)))
+        if guessed_nanousd and self.limits.budget_nanousd_per_day is not None:
+            cost_nanousd = max(cost_nanousd - guessed_nanousd, min(cost_nanousd, self.limits.budget_nanousd_per_day))
         refusal = (
             self._over_budget(cost_nanousd) or self._too_fast(tokens, now) or self._too_many()
             if self.limits is not NO_LIMITS
@@ -225,8 +235,7 @@ class CallerAccount:
             return self._quota(
                 "tokens_per_minute",
                 rate.per_minute,
-                f"the request needs about {tokens} tokens, more than the caller may use in a minute; a lower "
-                "max_output_tokens may help",
+                f"the request has about {tokens} tokens, more than the caller may use in a minute",
                 float(DAY_S),
                 never=True,
             )
