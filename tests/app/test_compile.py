@@ -5,20 +5,20 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from trunkline_server.app import caller_table
-from trunkline_server.compile import KEYLESS, Compiled, compile_routes, key_spec
+from trunkline_server.compile import KEYLESS, key_spec, prepare
 from trunkline_server.config.model import KeySettings
 from trunkline_server.config.routes import parse_routes
 from trunkline_server.config.secret import Secret
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.snapshot import ServerLimits
+from trunkline_server.live import LiveRoutes
+from trunkline_server.people import caller_of, caller_table
 from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts, Policy, Strategy
 from trunkline_server.routing.budget import BudgetLimits
 from trunkline_server.routing.gate import AdaptiveLimits, GateLimits
 from trunkline_server.routing.key_state import KeySpec
-from trunkline_server.routing.types import Criticality, OnBreak
-from trunkline_server.rpc.auth import OPEN_TABLE
+from trunkline_server.routing.types import Caller, Criticality, OnBreak
 
 ROUTES = """
 version: 1
@@ -58,14 +58,19 @@ server: {write_timeout_s: 1, deadline_reserve_s: 0.1, default_deadline_s: 2, max
 """
 
 
-def compiled(tmp_path: Path, text: str = ROUTES) -> Compiled:
+def compiled(tmp_path: Path, text: str = ROUTES) -> LiveRoutes:
     resolver = SecretResolver(tmp_path, frozenset(), {"A_API_KEY": "sk-a", "B_API_KEY": "sk-b"})
-    return compile_routes(parse_routes(text, resolver, name="test"), version=4, clock=lambda: 0.0, rng=random.Random(1))
+    blueprint = prepare(parse_routes(text, resolver, name="test"))
+    return LiveRoutes(blueprint, 4, clock=lambda: 0.0, rng=random.Random(1))
+
+
+def caller_in(live: LiveRoutes) -> Caller:
+    return caller_of(live.blueprint.document.callers[0])
 
 
 def test_providers_get_their_settings(tmp_path: Path) -> None:
     """Timers, gate, keys with their models, and one header a key; the base URL ends without a slash."""
-    one = compiled(tmp_path).snapshot.providers["one"]
+    one = compiled(tmp_path).snapshots.current.providers["one"]
     assert one.endpoint.base_url == "http://127.0.0.1:9/v1"
     assert one.endpoint.timeouts == Timeouts(1, 2, 3, 4)
     assert one.desk.gate.limits == GateLimits(7, 8, 9, adaptive=AdaptiveLimits(2, 20), dispatches_per_s=50, burst=3)
@@ -91,7 +96,7 @@ def test_keys_get_their_limits() -> None:
 
 def test_gates_that_say_nothing_neither_move_nor_pace(tmp_path: Path) -> None:
     """200 in flight, 500 waiting for 5 s, as documented."""
-    assert compiled(tmp_path).snapshot.providers["local"].desk.gate.limits == GateLimits(200, 500, 5)
+    assert compiled(tmp_path).snapshots.current.providers["local"].desk.gate.limits == GateLimits(200, 500, 5)
 
 
 def test_wellknown_models_have_the_catalogues_facts(tmp_path: Path) -> None:
@@ -101,11 +106,11 @@ def test_wellknown_models_have_the_catalogues_facts(tmp_path: Path) -> None:
     )
     text = text.replace("models:\n  one/m1:", "models:\n  one/gpt-4o-mini:").replace('models: ["m*"], ', "")
     made = compiled(tmp_path, text)
-    caller = made.callers[0][1]
-    facts = made.snapshot.table.resolve("default", caller).tiers[0].members[0].facts
+    caller = caller_in(made)
+    facts = made.snapshots.current.table.resolve("default", caller).tiers[0].members[0].facts
     assert (facts.context_tokens, facts.input_nanousd_per_million) == (10, 150_000_000)
     assert facts.output_nanousd_per_million == 600_000_000
-    direct = made.snapshot.table.resolve("one/o3", caller).tiers[0].members[0].facts
+    direct = made.snapshots.current.table.resolve("one/o3", caller).tiers[0].members[0].facts
     assert direct.context_tokens == 200_000
     assert direct.capabilities == frozenset({"tools", "vision", "json_schema", "reasoning"})
 
@@ -113,18 +118,18 @@ def test_wellknown_models_have_the_catalogues_facts(tmp_path: Path) -> None:
 def test_a_provider_without_keys_calls_without_credentials(tmp_path: Path) -> None:
     """It has one key that is none, and shares no transport with providers that chose the other library."""
     made = compiled(tmp_path)
-    local = made.snapshot.providers["local"]
+    local = made.snapshots.current.providers["local"]
     assert local.endpoint.auth == {KEYLESS: {}}
     assert local.pool.take("anything") == KEYLESS
     assert len(made.transports) == 2
-    assert local.endpoint.transport is not made.snapshot.providers["one"].endpoint.transport
+    assert local.endpoint.transport is not made.snapshots.current.providers["one"].endpoint.transport
 
 
 def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:
     """Weights, variants, slashes in model names, prices in nano-USD, and every word of the policy."""
-    snapshot = compiled(tmp_path).snapshot
+    snapshot = compiled(tmp_path).snapshots.current
     made = compiled(tmp_path)
-    alias = snapshot.table.resolve("default", made.callers[0][1])
+    alias = snapshot.table.resolve("default", caller_in(made))
     assert alias.policy == AliasPolicy(
         5,
         Policy.NEXT_TARGET,
@@ -151,7 +156,7 @@ def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:
 
 def test_providers_get_a_budget_and_the_latency_of_what_aliases_name(tmp_path: Path) -> None:
     """The budget is the provider's own, or of the default size; models that only callers name have no latency."""
-    providers = compiled(tmp_path).snapshot.providers
+    providers = compiled(tmp_path).snapshots.current.providers
     assert providers["one"].budget.limits == BudgetLimits(0.2, 0.3, 4)
     assert providers["local"].budget.limits == BudgetLimits()
     assert set(providers["one"].latencies) == set(providers["one"].circuits) == {"m1", "m3"}
@@ -166,22 +171,21 @@ def test_an_alias_that_says_nothing_ends_broken_streams_and_never_hedges(tmp_pat
     """What is risky or costs something has to be asked for."""
     text = ROUTES.replace("    on_break: CONTINUE\n", "").replace("    allow_prompted_continuation: true\n", "")
     made = compiled(tmp_path, text.replace("    hedge: {enabled: true, percentile: 90, max_extra: 0.01}\n", ""))
-    policy = made.snapshot.table.resolve("default", made.callers[0][1]).policy
+    policy = made.snapshots.current.table.resolve("default", caller_in(made)).policy
     assert (policy.on_break, policy.allow_prompted_continuation) == (OnBreak.FAIL, False)
     assert policy.hedge == HedgePolicy(enabled=False, percentile=95, max_extra=0.02)
 
 
 def test_callers_get_what_is_theirs(tmp_path: Path) -> None:
-    """Aliases, models and options of each; without callers the table is open."""
+    """Aliases, models and options of each, beside the hash of its token."""
     made = compiled(tmp_path)
-    ((digest, caller),) = made.callers
-    assert digest.hex().startswith("9f86d081")
+    caller = caller_in(made)
     assert (caller.aliases, caller.models) == (frozenset({"default"}), frozenset({"one/m1"}))
     assert caller.provider_options == frozenset({"service_tier"})
     assert caller.criticality is Criticality.SHEDDABLE_PLUS
-    assert caller_table(made) is not OPEN_TABLE
+    assert caller_table(made.blueprint.document) is not OPEN_TABLE
     head, _, rest = ROUTES.partition("callers:")
-    assert caller_table(compiled(tmp_path, head + rest[rest.index("server:") :])) is OPEN_TABLE
+    assert caller_table(compiled(tmp_path, head + rest[rest.index("server:") :]).blueprint.document) is OPEN_TABLE
 
 
 def test_a_models_own_timers_go_before_the_providers() -> None:
