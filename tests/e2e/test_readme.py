@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import re
 import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.e2e.serving import serve
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateways
@@ -75,3 +78,23 @@ async def test_the_grpcurl_line_runs(gateway: Gateways, program: Callable[[str],
     async with gateway(routes=routes(), environ=KEYS) as running:
         answer = json.loads(await run(grpcurl, *shlex.split(line.replace(ADDRESS, running.address))))
         assert answer["message"]["parts"][0]["text"] == "You said: hi"
+
+
+async def test_the_operators_lines_run(tmp_path: Path) -> None:
+    """Line by line, in a shell, against a server with the first configuration."""
+    lines = re.findall(r"^\$ (.*)$", block("console", "trunkline routes show"), re.MULTILINE)
+    assert len(lines) >= 14
+    async with serve(tmp_path, routes(), "--data-dir", str(tmp_path / "data"), environ=KEYS) as running:
+        environ = {
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TRUNKLINE_ADMIN_SERVER": running.admin,
+        }
+        for line in lines:
+            process = await asyncio.create_subprocess_shell(
+                line, cwd=tmp_path, env=environ, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+            )
+            said, _ = await asyncio.wait_for(process.communicate(), 30)
+            expected = 2 if line.startswith("trunkline routes plan") else 0
+            assert process.returncode == expected, (line, said.decode())
+        assert await running.ended() == 0
