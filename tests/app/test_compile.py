@@ -19,6 +19,7 @@ from trunkline_server.routing.budget import BudgetLimits
 from trunkline_server.routing.gate import AdaptiveLimits, GateLimits
 from trunkline_server.routing.key_state import KeySpec
 from trunkline_server.routing.types import Caller, Criticality, OnBreak
+from trunkline_server.rpc.auth import OPEN_TABLE
 
 ROUTES = """
 version: 1
@@ -177,7 +178,7 @@ def test_an_alias_that_says_nothing_ends_broken_streams_and_never_hedges(tmp_pat
 
 
 def test_callers_get_what_is_theirs(tmp_path: Path) -> None:
-    """Aliases, models and options of each, beside the hash of its token."""
+    """Aliases, models and options of each; without callers the table is open."""
     made = compiled(tmp_path)
     caller = caller_in(made)
     assert (caller.aliases, caller.models) == (frozenset({"default"}), frozenset({"one/m1"}))
