@@ -74,18 +74,19 @@ class StatusBooks:
         while len(self._targets) > MAX_TARGETS:
             del self._targets[next(iter(self._targets))]
         for number, attempt in enumerate(outcome.attempts):
-            self._book_failover(outcome.model, attempt, outcome.attempts[number + 1 :])
+            if attempt.failure_class is not None:
+                self._book_failover(outcome.model, attempt, outcome.attempts[number + 1 :])
 
     def _book_failover(self, model: str, failed: AttemptOutcome, later: tuple[AttemptOutcome, ...]) -> None:
         """Note where a failed attempt's call went, if it left the target, or that nobody took over."""
-        if failed.says_nothing or failed.failure_class in {None, FailureClass.CALLER_INVALID}:
+        if failed.says_nothing or failed.failure_class is None or failed.failure_class is FailureClass.CALLER_INVALID:
             return
         to = later[0].target if later else None
         if to == failed.target:
             return  # another key or another try: the call did not have to go elsewhere yet
-        told = "" if failed.failure_class is None else failed.failure_class.value
+        taken_by = "" if to is None else str(to)
         self._failovers.append(
-            Failover(self._unix_clock(), model, str(failed.target), "" if to is None else str(to), told)
+            Failover(self._unix_clock(), model, str(failed.target), taken_by, failed.failure_class.value)
         )
 
     def failovers(self) -> tuple[Failover, ...]:
