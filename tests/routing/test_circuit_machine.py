@@ -36,6 +36,7 @@ class CircuitMachine(RuleBasedStateMachine):
         self.picks = self.entered = 0
         """Of the present part of the ramp."""
         self.saved = 0.0
+        self.forced = False
 
     # -- the model
 
@@ -53,6 +54,8 @@ class CircuitMachine(RuleBasedStateMachine):
         self._change(OPEN, now, now + open_s)
 
     def _pass_time(self) -> None:
+        if self.forced:
+            return
         if self.state is OPEN and self.clock() >= self.until:
             self._change(HALF_OPEN, self.until)
         elif self.state is RAMPING and self.clock() >= self.until:
@@ -72,7 +75,7 @@ class CircuitMachine(RuleBasedStateMachine):
         )
 
     def _book(self, permit: Permit, entered_in: int, *, failed: bool) -> None:
-        if entered_in != self.changes:
+        if self.forced or entered_in != self.changes:
             return
         if self.state is CLOSED:
             self.outcomes.append((self.clock(), failed))
@@ -156,11 +159,28 @@ class CircuitMachine(RuleBasedStateMachine):
         if permit is self.probe:
             self.probe = None
 
+    @rule(state=st.sampled_from([OPEN, CLOSED]))
+    def force(self, state: CircuitState) -> None:
+        """Let an operator hold it open or closed."""
+        (self.circuit.force_open if state is OPEN else self.circuit.force_closed)()
+        if not self.forced or self.state is not state:
+            self._change(state, self.clock())
+        self.forced = True
+
+    @rule()
+    def unforce(self) -> None:
+        """Let the operator take that back."""
+        self.circuit.unforce()
+        if self.forced:
+            self.forced = False
+            self._change(HALF_OPEN if self.state is OPEN else CLOSED, self.clock())
+
     # -- what must hold
 
     @invariant()
     def they_agree(self) -> None:
         """Be in the state that the model is in."""
+        assert self.circuit.forced == self.forced
         assert self.circuit.state is self.state
         assert self.circuit.calm == (self.state is CLOSED)
 
