@@ -12,6 +12,7 @@ from tests.control.routes_house import ADMIN, BAD, SECRET, START_S, House, docum
 from trunkline_server.config.findings import Finding
 from trunkline_server.config.load import ParseResult
 from trunkline_server.config.model import RoutesDocument
+from trunkline_server.control.store_disk import Disk
 from trunkline_server.control.types import (
     Actor,
     Applied,
@@ -227,6 +228,32 @@ async def test_a_fault_of_the_live_routes_leaves_the_history_as_it_was(house: Ho
     assert house.control.running.version == 1
     house.live.fails = False
     assert await house.send(document(3)) == 3
+
+
+class Looking(Disk):
+    """Looks at every step of the disk which version is shown and which one runs."""
+
+    def __init__(self) -> None:
+        self.house: House | None = None
+        self.seen: list[tuple[int, int]] = []
+
+    def sync_directory(self, path: Path) -> None:
+        super().sync_directory(path)
+        if self.house is not None:
+            self.seen.append((self.house.control.running.version, self.house.live.running[1]))
+
+
+async def test_a_version_is_shown_when_it_runs_and_not_before(tmp_path: Path) -> None:
+    """While it is being kept, and if it cannot be swapped in, the version before is the one that runs."""
+    disk = Looking()
+    disk.house = await started(directory=tmp_path, disk=disk)
+    house = disk.house
+    await house.send(document(2))
+    await house.send(document(3), canary_fraction=0.5)
+    await house.send(document(3))
+    assert {shown == runs for shown, runs in disk.seen} == {True}
+    assert {shown for shown, _ in disk.seen} == {1, 2}
+    await house.close()
 
 
 async def test_the_file_is_published_when_it_changed(house: House) -> None:

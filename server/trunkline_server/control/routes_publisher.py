@@ -80,6 +80,7 @@ class Publisher(Generic[PreparedT]):
         """`clock` gives Unix seconds; `on_event` is told what watchers are told, but for bookmarks."""
         self._live = live
         self._store = store
+        self._shown = store.history
         self._audit = audit
         self._log = log
         self._clock = clock
@@ -92,17 +93,15 @@ class Publisher(Generic[PreparedT]):
 
     @property
     def history(self) -> History:
-        """All versions as they are now, also if the disk was not told yet that a canary has ended."""
-        history = self._store.history
-        if history.trial and self.trial is None:
-            return _without_trial(history)
-        return history
+        """All versions as they run: what is on disk may be a step ahead, or not know yet that a canary has ended."""
+        if self._shown.trial and self.trial is None:
+            return _without_trial(self._shown)
+        return self._shown
 
     @property
     def running(self) -> RouteVersion:
         """The record of the version that runs."""
-        history = self._store.history
-        record = history.find(history.running)
+        record = self._shown.find(self._shown.running)
         if record is None:
             raise RuntimeError("nothing was published yet")
         return record
@@ -112,9 +111,9 @@ class Publisher(Generic[PreparedT]):
 
         A canary that ran then was not judged: it is taken back.
         """
-        if self._store.history.trial:
-            version, why = self._store.history.trial, "the process ended while it ran"
-            await self._commit(self.history)
+        if self._shown.trial:
+            version, why = self._shown.trial, "the process ended while it ran"
+            self._shown = await self._commit(self.history)
             await self._audit.record(AuditEntry("canary_roll_back", "guard", reason=why, old_version=version))
         self._run(candidate, self.running.version)
         return self._applied(self.running)
@@ -122,7 +121,7 @@ class Publisher(Generic[PreparedT]):
     async def publish(self, candidate: Candidate[PreparedT], publication: Publication) -> RouteVersion:
         """Let all new requests run on these routes, as a new version. Raises INTERNAL with nothing changed."""
         record = self._record(candidate, publication, VersionState.RUNNING)
-        old = self._store.history.running
+        old = self._shown.running
         history = _superseded(self.history).with_record(record)
         actor = publication.actor
         async with self._audit.order(
@@ -151,9 +150,9 @@ class Publisher(Generic[PreparedT]):
             old_version=base,
             new_version=record.version,
         ):
-            await self._commit(history, candidate.raw)
+            kept = await self._commit(history, candidate.raw)
             self._live.begin_trial(candidate.prepared, record.version, fraction)
-            self.trial = trial
+            self.trial, self._shown = trial, kept
         self._applied(record, fraction)
         return trial
 
@@ -161,7 +160,7 @@ class Publisher(Generic[PreparedT]):
         self, trial: Trial[PreparedT], candidate: Candidate[PreparedT], actor: Actor, reason: str
     ) -> RouteVersion:
         """Let all new requests run on the canary's routes; it keeps its version. Raises INTERNAL."""
-        history = self._store.history
+        history = self._shown
         record = history.find(trial.canary.version)
         if record is None:
             raise RuntimeError("the history has no record of the canary")
@@ -203,7 +202,7 @@ class Publisher(Generic[PreparedT]):
         self._log.error("routes_rejected", by=actor.id, sha256=sha256, errors=len(errors), findings=places)
         self.tell(self.rejected)
         detail = f"{len(errors)} error(s): {' '.join(places)}"
-        running = self._store.history.running
+        running = self._shown.running
         await self._audit.record(
             AuditEntry("rejected", actor.id, actor.peer, reason, running, 0, sha256, outcome="done", detail=detail)
         )
@@ -215,14 +214,15 @@ class Publisher(Generic[PreparedT]):
 
     async def _switch(self, history: History, candidate: Candidate[PreparedT]) -> None:
         """Keep a history, and let its running version run; a fault of ours in between leaves both as they were."""
-        before = self._store.history
-        await self._commit(history, candidate.raw)
+        before = self._shown
+        kept = await self._commit(history, candidate.raw)
         try:
             self._run(candidate, history.running)
         except Exception as error:
             self._log.error("routes_swap_failed", version=history.running, error=stack_of(error))
             await self._commit(replace(before, next_version=history.next_version))
             raise not_swapped() from error
+        self._shown = kept
 
     def _run(self, candidate: Candidate[PreparedT], version: int) -> None:
         self._live.publish(candidate.prepared, version)
@@ -260,17 +260,18 @@ class Publisher(Generic[PreparedT]):
         self.tell(Applied(self._clock(), record, fraction))
         return record
 
-    async def _commit(self, history: History, *documents: bytes) -> None:
+    async def _commit(self, history: History, *documents: bytes) -> History:
         try:
-            await asyncio.to_thread(self._store.commit, history, *documents)
+            return await asyncio.to_thread(self._store.commit, history, *documents)
         except StoreError as error:
             self._log.error("store_failed", error=str(error))
             raise not_kept(str(error)) from error
 
     async def _commit_if_possible(self) -> None:
         """Keep that the trial has ended. If the disk fails, the next commit says it, or the next start finds it out."""
+        self._shown = self.history
         try:
-            await asyncio.to_thread(self._store.commit, self.history)
+            self._shown = await asyncio.to_thread(self._store.commit, self._shown)
         except StoreError as error:
             self._log.error("store_failed", error=str(error))
 

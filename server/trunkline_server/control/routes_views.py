@@ -71,6 +71,6 @@ class RoutesViews(Generic[PreparedT]):
         try:
             return await asyncio.to_thread(self._store.document, record.sha256)
         except StoreError as error:
-            if self._publisher.history.find(record.version) is None:
+            if self._store.history.find(record.version) is None:
                 raise version_not_found(record.version) from error  # dropped in the meantime
             raise damaged(str(error)) from error
