@@ -6,9 +6,8 @@ Together with `live` and `app` this is the only place that knows the rooms `conf
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from trunkline_server.config.catalogue import facts_of, named_models
 from trunkline_server.config.model import (
@@ -24,11 +23,9 @@ from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.config.secret import Secret
 from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.provider import ProviderSpec
-from trunkline_server.engine.snapshot import ServerLimits, Snapshot
-from trunkline_server.people import caller_of
+from trunkline_server.engine.snapshot import ServerLimits
 from trunkline_server.providers.base import Adapter
 from trunkline_server.providers.openai import OpenAIAdapter
-from trunkline_server.providers.transport.base import Transport
 from trunkline_server.providers.transport.choose import transport_class
 from trunkline_server.routing.aliases import (
     UNKNOWN_FACTS,
@@ -46,7 +43,7 @@ from trunkline_server.routing.budget import BudgetLimits
 from trunkline_server.routing.circuit import CircuitLimits
 from trunkline_server.routing.gate import AdaptiveLimits, GateLimits
 from trunkline_server.routing.key_pool import KeySpec
-from trunkline_server.routing.types import Caller, OnBreak, TargetId
+from trunkline_server.routing.types import OnBreak, TargetId
 
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
@@ -69,8 +66,6 @@ class Blueprint:
     facts: Mapping[str, ModelFacts]
     """What is known of models, by `provider/model`."""
     limits: ServerLimits
-    callers: tuple[tuple[bytes, Caller], ...] = field(repr=False)
-    """The callers that have a token, each with its SHA-256; `people` has the tables of all."""
     named: frozenset[TargetId] = frozenset()
     """The targets that some alias names."""
 
@@ -83,7 +78,7 @@ class Blueprint:
         return frozenset(target.model for target in self.named if target.provider == provider)
 
 
-NOTHING = Blueprint(RoutesDocument.model_construct(version=1, providers={}), "", {}, {}, {}, ServerLimits(), ())
+NOTHING = Blueprint(RoutesDocument.model_construct(version=1, providers={}), "", {}, {}, {}, ServerLimits())
 """No routes at all: what a server runs on before it has read its own."""
 
 
@@ -98,11 +93,6 @@ def prepare(routes: LoadedRoutes) -> Blueprint:
         {name: _alias(name, settings, facts) for name, settings in document.aliases.items()},
         facts,
         _limits(document),
-        tuple(
-            (bytes.fromhex(caller.token_sha256), caller_of(caller))
-            for caller in document.callers
-            if caller.token_sha256 is not None
-        ),
         frozenset(
             TargetId(target.provider, target.model)
             for alias in document.aliases.values()
@@ -110,25 +100,6 @@ def prepare(routes: LoadedRoutes) -> Blueprint:
             for target in tier.targets
         ),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """What a document became that never changes. `transports` are owned by whoever runs it, and closed by them."""
-
-    snapshot: Snapshot
-    callers: tuple[tuple[bytes, Caller], ...]
-    """The callers that have a token, each with its SHA-256; `people` has the tables of all."""
-    transports: tuple[Transport, ...]
-
-
-def compile_routes(routes: LoadedRoutes, *, version: int, clock: Callable[[], float], rng: random.Random) -> Compiled:
-    """Build everything that a validated document describes, to run just this. It must run where the loop will."""
-    from trunkline_server.live import LiveRoutes  # it imports this file
-
-    blueprint = prepare(routes)
-    live = LiveRoutes(blueprint, version, clock=clock, rng=rng)
-    return Compiled(live.snapshots.current, blueprint.callers, live.transports)
 
 
 def _provider(name: str, settings: ProviderSettings, secrets: Mapping[tuple[str, str], Secret]) -> ProviderSpec:

@@ -15,11 +15,11 @@ import grpc
 import pytest
 
 from trunkline.v1 import ROLE_USER, CompleteRequest, CompletionServiceStub, Message, Part, StreamFrame
-from trunkline_server.compile import Compiled, compile_routes
+from trunkline_server.compile import prepare
 from trunkline_server.config.routes import parse_routes
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.engine.router import RoutingEngine
-from trunkline_server.engine.snapshot import Snapshots
+from trunkline_server.live import LiveRoutes
 from trunkline_server.people import caller_table
 from trunkline_server.rpc.server import GrpcServer, ServerOptions, public_server
 from trunkline_server.simulator.server import Simulator
@@ -62,7 +62,7 @@ class Gateway:
 
     simulator: Simulator
     server: GrpcServer
-    compiled: Compiled
+    live: LiveRoutes
     address: str
     channel: grpc.aio.Channel
     stub: CompletionServiceAsyncStub
@@ -83,7 +83,7 @@ class Gateway:
     def leaks(self) -> dict[str, int]:
         """Return what is still held: slots, waiters and keys of every provider. All zero when nothing runs."""
         held = {}
-        for name, provider in self.compiled.snapshot.providers.items():
+        for name, provider in self.live.snapshots.current.providers.items():
             held[f"{name} slots"] = provider.desk.gate.in_flight
             held[f"{name} waiters"] = provider.desk.gate.waiting
             held[f"{name} keys"] = sum(view.in_flight for view in provider.pool.states())
@@ -119,8 +119,8 @@ def gateway(tmp_path: Path) -> Gateways:
         async with Simulator(scenario or {}) as simulator:
             resolver = SecretResolver(tmp_path, frozenset(), environ or ENVIRONMENT)
             loaded = parse_routes(routes.format(base=simulator.base_url), resolver, name="test")
-            compiled = compile_routes(loaded, version=7, clock=time.monotonic, rng=random.Random(seed))
-            snapshots = Snapshots(compiled.snapshot)
+            live = LiveRoutes(prepare(loaded), 7, clock=time.monotonic, rng=random.Random(seed))
+            snapshots = live.snapshots
             engine = RoutingEngine(snapshots, rng=random.Random(seed))
             callers = caller_table(loaded.document)
             with (tmp_path / "log").open("wb") as file:
@@ -131,12 +131,11 @@ def gateway(tmp_path: Path) -> Gateways:
                 try:
                     async with grpc.aio.insecure_channel(address, options=RETRIES_OFF) as channel:
                         stub: CompletionServiceAsyncStub = CompletionServiceStub(channel)
-                        yield Gateway(simulator, server, compiled, address, channel, stub, engine)
+                        yield Gateway(simulator, server, live, address, channel, stub, engine)
                 finally:
                     await server.stop_now()
                     await engine.aclose()
-                    for transport in compiled.transports:
-                        await transport.aclose()
+                    await live.aclose()
                     sink.close()
 
     return start

@@ -239,7 +239,7 @@ async def test_a_full_queue_refuses_at_once_and_says_for_how_long(gateway: Gatew
         running_call = running.stub.StreamComplete(ask())
         await running_call.read()
         waiting = asyncio.ensure_future(running.stub.Complete(ask()))
-        gate = running.compiled.snapshot.providers["one"].desk.gate
+        gate = running.live.snapshots.current.providers["one"].desk.gate
         async with asyncio.timeout(5):
             while not gate.waiting:  # noqa: ASYNC110  the gate has no event for tests, and the wait is bounded
                 await asyncio.sleep(0.001)

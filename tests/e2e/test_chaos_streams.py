@@ -198,7 +198,7 @@ async def disturb(running: Gateway, rng: random.Random) -> None:
     """Resize the gates all the time, and drop or refuse connections now and then, until cancelled."""
     while True:
         await asyncio.sleep(rng.random() * 0.04)
-        provider = running.compiled.snapshot.providers[rng.choice(("one", "two"))]
+        provider = running.live.snapshots.current.providers[rng.choice(("one", "two"))]
         provider.desk.gate.resize(GateLimits(rng.randrange(6, SLOTS + 1), rng.randrange(32), rng.choice((0.1, 0.5))))
         provider.desk.changed()
         chance = rng.random()

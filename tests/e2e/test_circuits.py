@@ -58,7 +58,7 @@ def ask(model: str = "default", **fields: Any) -> CompleteRequest:
 
 
 def circuit_of(running: Gateway) -> Circuit:
-    return running.compiled.snapshot.providers["one"].circuits["primary"]
+    return running.live.snapshots.current.providers["one"].circuits["primary"]
 
 
 def upstream(running: Gateway) -> dict[str, int]:
@@ -232,7 +232,7 @@ async def test_no_caller_opens_a_circuit(gateway: Gateways) -> None:
                 assert error.code() is not grpc.StatusCode.DEADLINE_EXCEEDED, fault  # noqa: PT017  some are answers
         assert circuit.calm
         running.simulator.configure(DEAD)
-        await until(lambda: running.compiled.snapshot.providers["one"].pool.usable_now("primary"))
+        await until(lambda: running.live.snapshots.current.providers["one"].pool.usable_now("primary"))
         assert served_by(await running.stub.Complete(ask())) == "fallback"
         assert circuit.state is OPEN, "one failure that counts is enough"
         await running.quiet()

@@ -201,7 +201,7 @@ async def test_an_outage(gateway: Gateways, sized: Sized, how: str, shape: str) 
         drill = await drilled(running, dead, how, size)
         await running.quiet()
         await asyncio.wait_for(dead.until(lambda stats: stats.in_flight == 0), 5)
-        circuit = running.compiled.snapshot.providers["dead"].circuits["primary"]
+        circuit = running.live.snapshots.current.providers["dead"].circuits["primary"]
         calls = [*drill.warm_up, *drill.outage, *drill.recovery]
         if how != "refused":
             assert attempts_at(DEAD, calls) == dead.stats.requests, "every one stands in the books of its call"

@@ -119,7 +119,7 @@ async def untouched(running: Gateway, before: int) -> None:
     """Assert that nothing is held and that no circuit moved."""
     await settled(running)
     await tasks_gone(before)
-    for provider in running.compiled.snapshot.providers.values():
+    for provider in running.live.snapshots.current.providers.values():
         assert {circuit.state for circuit in provider.circuits.values()} == {CircuitState.CLOSED}
 
 

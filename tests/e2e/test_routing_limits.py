@@ -44,7 +44,7 @@ def important(criticality: Any) -> CompleteRequest:
 
 
 def waiting(running: Gateway) -> int:
-    return running.compiled.snapshot.providers["one"].desk.gate.waiting
+    return running.live.snapshots.current.providers["one"].desk.gate.waiting
 
 
 def check_saturated(failure: CallFailure, reason: str) -> None:

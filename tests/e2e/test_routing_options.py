@@ -136,7 +136,7 @@ async def test_a_sticky_key_keeps_its_target_and_yields_to_health(gateway: Gatew
         assert moved.explained["one/left"].removed_because[0].startswith("circuit: ")
         assert moved.explained["one/left"].circuit == "OPEN"
         running.simulator.configure({})
-        circuit = running.compiled.snapshot.providers["one"].circuits["left"]
+        circuit = running.live.snapshots.current.providers["one"].circuits["left"]
         async with asyncio.timeout(10):
             while (await running.stub.Complete(request)).route.served_by.model != "left":
                 pass
@@ -214,7 +214,7 @@ async def test_a_prediction_of_cost_is_tokens_times_prices(gateway: Gateways) ->
 
 def usual_output(running: Gateway) -> int:
     """Return the length that answers of `default` usually have, as it was booked."""
-    return running.compiled.snapshot.table.resolve("default", ANYBODY).outputs.p95
+    return running.live.snapshots.current.table.resolve("default", ANYBODY).outputs.p95
 
 
 async def warm(running: Gateway, *models: str) -> None:

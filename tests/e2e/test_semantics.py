@@ -326,7 +326,7 @@ class FaultyAdapter(OpenAIAdapter):
 async def test_a_defect_of_ours_is_internal_and_says_nothing(gateway: Gateways) -> None:
     """INTERNAL without a word of the exception, by either RPC; a stream ends in order; nothing is leaked."""
     async with gateway({"default": {"chunks": 50, "chunk_gap_s": 0.01}}) as running:
-        provider = running.compiled.snapshot.providers["one"]
+        provider = running.live.snapshots.current.providers["one"]
         provider.use(replace(provider.endpoint, adapter=FaultyAdapter()))
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await running.stub.Complete(ask())

@@ -101,7 +101,7 @@ def bearer(caller: str) -> tuple[tuple[str, str], ...]:
 def readout(running: Gateway) -> dict[str, object]:
     """Return all that one caller could do to another through what they share."""
     read: dict[str, object] = {}
-    for name, provider in running.compiled.snapshot.providers.items():
+    for name, provider in running.live.snapshots.current.providers.items():
         for model, circuit in provider.circuits.items():
             read[f"circuit of {name}/{model}"] = (circuit.state, circuit.calm)
         read[f"budget of {name}"] = [told for each in SHARES if (told := provider.budget.refuses(each, GOOD))]
@@ -113,7 +113,7 @@ def readout(running: Gateway) -> dict[str, object]:
 
 def latencies(running: Gateway) -> dict[str, float]:
     """Return the quantiles, in seconds, that decisions about calls of the primary rest on."""
-    latency = running.compiled.snapshot.providers["one"].latencies["primary"]
+    latency = running.live.snapshots.current.providers["one"].latencies["primary"]
     found = {}
     for name, window in (("first content", latency.first_content), ("answer", latency.response)):
         for percent in (1, 50, 95):
@@ -167,7 +167,7 @@ async def test_nothing_shared_moves_by_a_callers_own_doing(gateway: Gateways, si
             f"p50 {quantile_ms(good, 50):.0f} ms, p99 {quantile_ms(good, 99):.0f} ms; "
             f"latencies {_in_ms(usual)} before, {_in_ms(latencies(running))} after"
         )
-        forged = repr(running.compiled.snapshot.providers["one"].budget)
+        forged = repr(running.live.snapshots.current.providers["one"].budget)
         assert ", 0 by libraries" not in forged, "what was forged was believed, and counts against its sender alone"
         assert not moved, moved[:10]
         assert readout(running) == before

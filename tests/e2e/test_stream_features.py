@@ -199,7 +199,7 @@ async def test_the_total_counts_broken_attempts_too(gateway: Gateways) -> None:
 
 
 def circuit_of(running: Gateway, provider: str = "one", model: str = "primary") -> CircuitState:
-    return running.compiled.snapshot.providers[provider].circuits[model].state
+    return running.live.snapshots.current.providers[provider].circuits[model].state
 
 
 async def test_a_shorter_first_token_moves_on_and_moves_no_circuit(gateway: Gateways) -> None:
@@ -217,7 +217,7 @@ async def test_a_shorter_first_token_moves_on_and_moves_no_circuit(gateway: Gate
             assert {told for _, told in reading.attempts()} == {"FIRST_TOKEN_TIMEOUT"}
         for provider, model in (("one", "primary"), ("two", "fallback")):
             assert circuit_of(running, provider, model) is CircuitState.CLOSED
-            assert " 0 charged" in repr(running.compiled.snapshot.providers[provider].budget)
+            assert " 0 charged" in repr(running.live.snapshots.current.providers[provider].budget)
     impatient = ROUTES.replace("first_token_s: 20", "first_token_s: 0.05")
     async with gateway(slow, routes=impatient) as running:
         for _ in range(5):
