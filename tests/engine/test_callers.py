@@ -14,14 +14,15 @@ from trunkline_server.chat.answer import Usage
 from trunkline_server.chat.estimate import Calibration
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.attempts import HEDGE_SAMPLES_MIN
-from trunkline_server.engine.callers import CallerAccounts, SpendingFormatError
+from trunkline_server.engine.callers import CallerAccounts
 from trunkline_server.engine.frames import CallFailedError, EndFrame
 from trunkline_server.engine.need import Need
 from trunkline_server.routing.aliases import AliasPolicy, HedgePolicy, ModelFacts
-from trunkline_server.routing.caller_account import DAY_S, CallerAccount
+from trunkline_server.routing.caller_account import CallerAccount
 from trunkline_server.routing.caller_limits import CallerLimits
 from trunkline_server.routing.clock import ManualClock
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.gate_limits import GateLimits
 from trunkline_server.routing.types import Caller, Criticality, Reason, TargetId
 
 PRICED = ModelFacts(input_nanousd_per_million=1_000_000_000, output_nanousd_per_million=2_000_000_000)
@@ -224,6 +225,31 @@ async def test_a_removed_callers_call_makes_no_further_attempt() -> None:
     assert found is None or found.in_flight == 0
 
 
+async def test_a_removed_callers_call_in_a_queue_gives_its_slot_to_the_next() -> None:
+    """What is granted to it after its caller was removed goes back unused, and it is told why."""
+    world = World(gate=GateLimits(max_in_flight=1))
+    going = asyncio.Event()
+
+    async def wait() -> None:
+        await going.wait()
+
+    world.upstream.answers(wait, Said.WHOLE)
+    world.upstream.answers(Said.WHOLE)
+    world.engine.callers.retune([Caller("c"), Caller("d")])
+    first = asyncio.create_task(world.engine.complete(world.request(), scope(None)))
+    await until(lambda: bool(world.upstream.sent))
+    second = asyncio.create_task(world.engine.complete(world.request(), scope(None, "d")))
+    await until(lambda: world.desk.gate.waiting == 1)
+    world.engine.callers.retune([Caller("c")])
+    going.set()
+    await first
+    with pytest.raises(CallFailedError) as caught:
+        await second
+    assert caught.value.failure.reason is Reason.PERMISSION_DENIED
+    assert len(world.upstream.sent) == 1
+    assert world.held == 0
+
+
 async def test_a_removed_callers_running_answer_comes_to_its_end() -> None:
     """Its attempt in flight is let be, and settled."""
     world = World(facts=PRICED)
@@ -273,59 +299,6 @@ def test_limits_that_were_published_hold_for_calls_that_know_others() -> None:
     accounts.admit(generous, 1, 0)
     with pytest.raises(CallFailedError, match="CALLER_QUOTA"):
         accounts.admit(generous, 1, 0)
-
-
-def spent(accounts: CallerAccounts, name: str, nanousd: int, *, ends: bool = True) -> None:
-    """Let a caller spend money, or hold it."""
-    admitted = accounts.admit(Caller(name, limits=RICH), 1, nanousd)
-    assert admitted is not None
-    if ends:
-        admitted.book(1, nanousd)
-        admitted.settle()
-
-
-def test_spending_outlasts_a_restart_within_the_day() -> None:
-    """What was exported is there again; what calls in flight held counts as spent."""
-    before = CallerAccounts(wall_clock=lambda: DAY_S * 5.5)
-    spent(before, "c", 70)
-    spent(before, "c", 7, ends=False)
-    spent(before, "d", 5)
-    exported = before.export()
-    assert before.export() == exported
-    after = CallerAccounts(wall_clock=lambda: DAY_S * 5.9)
-    after.restore(exported)
-    after.retune([Caller("c", limits=CallerLimits(budget_nanousd_per_day=100))])
-    with pytest.raises(CallFailedError, match="CALLER_BUDGET"):
-        after.admit(Caller("c", limits=RICH), 1, 24)
-    assert after.admit(Caller("c", limits=RICH), 1, 23) is not None
-    tomorrow = CallerAccounts(wall_clock=lambda: DAY_S * 6.1)
-    tomorrow.restore(exported)
-    assert [tomorrow.account(name) and tomorrow.account(name).spent_nanousd for name in "cd"] == [0, 0]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    "damaged",
-    [
-        b"",
-        b"\xff",
-        b"[]",
-        b"{}",
-        b'{"format":2,"spent":{}}',
-        b'{"format":1}',
-        b'{"format":1,"spent":{"c":[1]}}',
-        b'{"format":1,"spent":{"d":[1,2],"c":[1,-2]}}',
-        b'{"format":1,"spent":{"c":[1,true]}}',
-        b'{"format":1,"spent":{"c":[1,1e3]}}',
-        b"[" * 100_000,
-    ],
-    ids=lambda damaged: damaged[:40].decode(errors="replace"),
-)
-def test_damaged_spending_is_refused_whole(damaged: bytes) -> None:
-    """What is no export of ours is told as such, and nothing of it is taken over."""
-    accounts = CallerAccounts(wall_clock=lambda: DAY_S * 1.5)
-    with pytest.raises(SpendingFormatError):
-        accounts.restore(damaged)
-    assert (accounts.account("c"), accounts.account("d")) == (None, None)
 
 
 TARGET = TargetId("one", "m")
