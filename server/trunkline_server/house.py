@@ -102,6 +102,8 @@ class House:
         self._books = StatusBooks()
         self._running = Running(self.live.snapshots)
         self._overrides = Overrides(self._running, self.audit, log, seen=self._books.seen)
+        # Before a call is granted a key that was built anew, it must be held if an operator said so.
+        self.live.provider_listeners.append(self._overrides.provider_changed)
         self._lifecycle: Lifecycle | None = None
         self._public: GrpcServer | None = None
         self._sources = Sources(
