@@ -9,6 +9,7 @@ from tests.app.live_house import SECRETS, House, document, held, key, provider, 
 from tests.engine.scripted import until
 
 from trunkline_server.engine.frames import CallFailedError
+from trunkline_server.engine.provider import LiveProvider
 from trunkline_server.routing.circuit import CircuitState
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.key_state import KeyStatus
@@ -238,6 +239,36 @@ async def test_tiers_that_stay_go_on_where_their_turns_stand() -> None:
         house.publish(shares)
     models = [request.body.count(b'"model":"n"') for request in house.upstream.sent]
     assert sum(models) == 2
+
+
+async def test_tiers_that_changed_begin_anew() -> None:
+    """Other weights have turns of their own: the heavier one goes first."""
+    house = House(document(aliases={"default": [[target("one/m", 2), target("one/n", 1)]]}))
+    house.upstream.open.set()
+    await house.complete()
+    house.publish(document(aliases={"default": [[target("one/m", 3), target("one/n", 1)]]}))
+    await house.complete()
+    assert [request.body.count(b'"model":"m"') for request in house.upstream.sent] == [1, 1]
+
+
+async def test_who_hears_of_a_provider_comes_before_anybody_who_waits() -> None:
+    """A key that a listener disables at once is granted to no waiter, and the circuits are there to be looked at."""
+    house = House(document({"one": provider(gate=SMALL)}))
+    calls = [house.call() for _ in range(3)]
+    await until(lambda: house.provider().desk.gate.waiting == 2)
+    named: list[set[str]] = []
+
+    def disable(live: LiveProvider) -> None:
+        named.append(set(live.circuits))
+        live.pool.disable("a")
+
+    house.live.provider_listeners.append(disable)
+    changed = provider(key("a"), key("b"), host="two", gate=WIDE)
+    house.publish(document({"one": changed}, {"default": [["one/m", "one/n"]]}))
+    house.upstream.open.set()
+    await asyncio.gather(*calls)
+    assert named == [{"m", "n"}]
+    assert house.used == [SECRETS["A_API_KEY"], SECRETS["B_API_KEY"], SECRETS["B_API_KEY"]]
 
 
 async def test_listeners_hear_of_each_publish_and_each_provider_that_changed() -> None:
