@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from trunkline_server.providers.transport.base import Transport, TransportName
 
+
 def transport_class(name: TransportName) -> Callable[[], Transport]:
     """Return what makes transports of the library called `name`, imported. That takes time: do it off the loop."""
     if name == "httpx":
