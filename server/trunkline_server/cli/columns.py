@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _GAP: Final = "  "
+_NARROW: Final = 16
+"""Rather than cut a column below that, others are left out, where some may be."""
+
 _NARROWEST: Final = 6
 """No column is cut below that: less says nothing."""
 
@@ -39,21 +42,24 @@ class Columns:
     def lay_out(self, rows: Sequence[Row], width: int) -> list[str]:
         """Return the table's lines, header first, none wider than `width` cells if cutting can do it."""
         cells = [self.names, *(tuple(map(plain, row.cells)) for row in rows)]
-        widths = [max(cell_len(row[index]) for row in cells) for index in range(len(self.names))]
-        kept = list(range(len(self.names)))
-        self._cut(widths, kept, width)
-        for name in self.left_out:
+        whole = [max(cell_len(row[index]) for row in cells) for index in range(len(self.names))]
+        for fewer in range(len(self.left_out) + 1):
+            gone = {self.names.index(name) for name in self.left_out[:fewer]}
+            kept = [index for index in range(len(self.names)) if index not in gone]
+            widths = self._cut(whole, kept, width, _NARROW)
             if _total(widths, kept) <= width:
                 break
-            kept.remove(self.names.index(name))
+        widths = self._cut(widths, kept, width, _NARROWEST)
         return [self._line(row, widths, kept) for row in cells]
 
-    def _cut(self, widths: list[int], kept: list[int], width: int) -> None:
+    def _cut(self, whole: Sequence[int], kept: list[int], width: int, narrowest: int) -> list[int]:
+        widths = list(whole)
         for name in self.cut:
             index = self.names.index(name)
             over = _total(widths, kept) - width
-            if over > 0:
-                widths[index] = min(widths[index], max(widths[index] - over, _NARROWEST, cell_len(name)))
+            if over > 0 and index in kept:
+                widths[index] = min(widths[index], max(widths[index] - over, narrowest, cell_len(name)))
+        return widths
 
     def _line(self, row: Sequence[str], widths: list[int], kept: list[int]) -> str:
         shown = [_fitted(row[index], widths[index], right=self.names[index] in self.right) for index in kept]

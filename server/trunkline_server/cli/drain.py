@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from trunkline_server.cli import exits
+from trunkline_server.cli import durations, exits
 from trunkline_server.cli.admin_call import DEFAULT_ADMIN, Admin, ask
 
 if TYPE_CHECKING:
@@ -43,5 +42,5 @@ def _show(response: DrainResponse) -> None:
     from trunkline_server.cli.routes_file import counted
 
     running = counted(response.in_flight, "call")
-    print(f"draining: {running} in flight; what still runs is cut {when(response.ends, time.time())}", end="")
+    print(f"draining: {running} in flight; what still runs is cut {when(response.ends, durations.now())}", end="")
     print(f" ({exact(response.ends)})")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import time
 from typing import Final
 
 _UNITS_S: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -39,3 +40,8 @@ def ago(then_s: float, now_s: float) -> str:
     if then_s > now_s:
         return f"in {span_text(then_s - now_s)}"
     return "just now" if now_s - then_s < 1 else f"{span_text(now_s - then_s)} ago"
+
+
+def now() -> float:
+    """Return the time in Unix seconds: from when people are told how long ago something was."""
+    return time.time()

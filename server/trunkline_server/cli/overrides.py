@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Final
 
 from cyclopts import App, Parameter
 
-from trunkline_server.cli import exits
+from trunkline_server.cli import durations, exits
 from trunkline_server.cli.admin_call import DEFAULT_ADMIN, Admin, ask
 from trunkline_server.cli.durations import parse_duration, validate_duration
 
@@ -144,5 +143,5 @@ def _say(what: str, response: OverrideKeyResponse | OverrideTargetResponse) -> N
     if not response.HasField("override"):
         print(f"{what}: nothing is said of it any more")
         return
-    told = override_text(response.override, time.time())
+    told = override_text(response.override, durations.now())
     print(f"{what}: {told} (until {exact(response.override.until)})")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from trunkline_server.cli import exits
+from trunkline_server.cli import durations, exits
 from trunkline_server.cli.admin_call import DEFAULT_ADMIN, Admin, ask
 from trunkline_server.cli.routes_document import File, read_document, say_findings_of
 from trunkline_server.cli.routes_show import checked_version
@@ -141,7 +140,7 @@ def _show_reload(response: ReloadRoutesResponse, file: Path | None) -> None:
     from trunkline_server.cli.admin_wording import canary_line, guard_text, version_line
 
     say_findings_of(response.findings, file)
-    version = version_line(response.version, time.time())
+    version = version_line(response.version, durations.now())
     if response.no_op:
         print(f"nothing to do, it runs already: {version}")
     elif response.dry_run:
@@ -149,7 +148,7 @@ def _show_reload(response: ReloadRoutesResponse, file: Path | None) -> None:
     else:
         print(f"{'on trial' if response.HasField('canary') else 'published'}: {version}")
     if response.HasField("canary"):
-        print(canary_line(response.canary, time.time()))
+        print(canary_line(response.canary, durations.now()))
         if limits := guard_text(response.canary):
             print(f"  taken back {limits}")
 
@@ -161,4 +160,4 @@ def _show_rollback(response: RollbackRoutesResponse) -> None:
         ended = "would be ended" if response.dry_run else "ended"
         print(f"canary {ended}: version {response.ended_canary}")
     dry = "dry run, nothing was done; " if response.dry_run else ""
-    print(f"{dry}running: {version_line(response.version, time.time())}")
+    print(f"{dry}running: {version_line(response.version, durations.now())}")

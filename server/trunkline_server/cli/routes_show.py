@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from trunkline_server.cli import exits
+from trunkline_server.cli import durations, exits
 from trunkline_server.cli.admin_call import DEFAULT_ADMIN, Admin, ask
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ def checked_version(version: int | None) -> int:
 def _show(response: GetRoutesResponse) -> None:
     from trunkline_server.cli.admin_wording import canary_line, guard_text, rejected_line, version_line
 
-    now_s = time.time()
+    now_s = durations.now()
     sys.stdout.write(response.document)
     sys.stdout.flush()
     print(version_line(response.version, now_s), file=sys.stderr)
@@ -82,7 +81,7 @@ def _show_history(response: ListRouteVersionsResponse) -> None:
         right=frozenset({"version"}),
         cut=("reason", "by"),
     )
-    now_s = time.time()
+    now_s = durations.now()
     print_table(columns, [Row(_history_cells(version, now_s)) for version in response.versions])
     if response.next_page_token:
         print(f"older ones: trunkline routes history --after {response.next_page_token}", file=sys.stderr)
