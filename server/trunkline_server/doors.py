@@ -73,7 +73,8 @@ class Doors:
                 log.warning(
                     "plaintext", port=port, meaning="tokens and prompts travel in the clear: see --tls-cert, --tls-key"
                 )
-        nameless = [each.id for each in (*document.callers, *document.admins) if each.token_sha256 is None]
+        nameless = [caller.id for caller in document.callers if caller.token_sha256 is None]
+        nameless += [admin.id for admin in document.admins if admin.token_sha256 is None]
         if nameless and not self.client_ca:
             meaning = "they are known by certificates only, which --tls-client-ca asks for"
             log.warning("no_client_ca", ids=nameless, meaning=meaning)

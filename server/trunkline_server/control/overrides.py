@@ -112,6 +112,7 @@ class Overrides:
                 self._words[subject] = _Word(override, self._clock() + order.ttl_s)
                 for provider in self._running.every(subject.provider):
                     _apply(provider, subject, order.mode)
+                    provider.desk.changed()
             self._rearm()
         return self.of(subject)
 
@@ -152,20 +153,20 @@ class Overrides:
 
     def reapply(self) -> None:
         """Let every word hold in what was just published or put on trial: what is new in it knows none yet."""
-        for subject, word in self._words.items():
-            for provider in self._running.every(subject.provider):
-                _apply(provider, subject, word.override.mode)
+        for name in {subject.provider for subject in self._words}:
+            for provider in self._running.every(name):
+                self.provider_changed(provider)
 
     def provider_changed(self, provider: LiveProvider) -> None:
-        """Let every word hold at a provider that was built or changed, before any call is granted a key of it.
-
-        Its circuits are made in the same turn of the loop, after this: they are told in the next one.
-        """
-        for subject, word in self._words.items():
-            if subject.provider == provider.name:
-                _apply(provider, subject, word.override.mode)
-        if self._words:
-            asyncio.get_running_loop().call_soon(self.reapply)
+        """Let every word hold at a provider that was built or changed, before any call is granted a key of it."""
+        words = [
+            (subject, word.override.mode) for subject, word in self._words.items() if subject.provider == provider.name
+        ]
+        for subject, mode in words:
+            _apply(provider, subject, mode)
+        if words:
+            # Only when all of them hold: else a key could be granted that the next word takes out of service.
+            provider.desk.changed()
 
     def _take_back(self, subject: TargetId | KeyId) -> None:
         """Undo what was said, if anything was."""
@@ -198,7 +199,7 @@ class Overrides:
 
 
 def _apply(provider: LiveProvider, subject: TargetId | KeyId, mode: OverrideMode) -> None:
-    """Do what a word says. A key that is gone takes nothing anyway."""
+    """Do what a word says; its desk is to hear of it. A key that is gone takes nothing anyway."""
     if isinstance(subject, KeyId):
         with suppress(KeyError):
             (provider.pool.drain if mode is OverrideMode.DRAIN else provider.pool.disable)(subject.key_id)
@@ -207,7 +208,6 @@ def _apply(provider: LiveProvider, subject: TargetId | KeyId, mode: OverrideMode
         provider.desk.gate.drop_waiters(subject.model)
     elif (circuit := provider.circuits.get(subject.model)) is not None:
         (circuit.force_open if mode is OverrideMode.FORCE_OPEN else circuit.force_closed)()
-    provider.desk.changed()
 
 
 def _undo(provider: LiveProvider, subject: TargetId | KeyId) -> None:
