@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
+from tests.cli.fake_admin import FakeAdmin, served
 
 from trunkline_server.cli.main import main
 
@@ -131,6 +132,15 @@ def embedded(one_server: Embedded, monkeypatch: pytest.MonkeyPatch, run: Run) ->
     one_server.control({"scenario": {}, "reset": True})
     yield one_server
     one_server.control({"scenario": {}})
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch, run: Run) -> Iterator[FakeAdmin]:
+    """An admin port that answers what the test tells it; commands of the test find it by the variable."""
+    _ = run  # clears the variables first
+    with served(FakeAdmin()) as running:
+        monkeypatch.setenv("TRUNKLINE_ADMIN_SERVER", running.address)
+        yield running
 
 
 @pytest.fixture

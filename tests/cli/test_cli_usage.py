@@ -96,7 +96,6 @@ def test_a_wrong_command_line_is_explained(run: Run, words: list[str], said: str
         (["serve", "--tls-cert", "c", "--tls-key", "k"], "--tls-cert, --tls-key"),
         (["serve", "--tls-client-ca", "c"], "--tls-client-ca"),
         (["serve", "--remote-secrets"], "--remote-secrets"),
-        (["routes", "show"], "trunkline routes"),
         (["rehearse"], "trunkline rehearse"),
     ],
 )

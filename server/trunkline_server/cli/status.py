@@ -18,12 +18,14 @@ def status(*, admin: Admin = DEFAULT_ADMIN) -> int:
 
 
 def _show(response: GetStatusResponse) -> None:
+    import textwrap
+
     from trunkline_server.cli.columns import plain
-    from trunkline_server.cli.screen import print_table
+    from trunkline_server.cli.screen import WIDEST, print_table
     from trunkline_server.cli.status_tables import facts, tables
 
     for line in facts(response):
-        print(plain(line))
+        print(textwrap.fill(plain(line), WIDEST, subsequent_indent="  "))
     for table in tables(response):
         print()
         print_table(table.columns, table.rows)
