@@ -98,7 +98,7 @@ def _settle() -> None:
 
     What was made up to here lives as long as the process: the collector need not look at it again. And a thread that
     reads a document gives the interpreter back after half a millisecond, not after five. Measured with 10 reloads a
-    second: the event loop's lag at p99 falls from 8–11 to 5–6 ms, at most from 17–40 to 7 ms.
+    second: the event loop's lag at p99 falls from 8 to 11 ms to 5 to 6, and at most from 17 to 40 ms to 7.
     """
     gc.collect()
     gc.freeze()
