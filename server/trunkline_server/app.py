@@ -62,10 +62,13 @@ async def serve(
                 write_timeout_s=lambda: house.live.snapshots.current.limits.write_timeout_s,
                 lb_wait_s=settings.lb_wait_s,
                 tls=tls,
+                process_ends=settings.process_ends,
             ),
         )
         room = house.room(lifecycle, public, settings)
-        admin = admin_server(room, lambda: house.admins, log, ServerOptions(tls=tls))
+        admin = admin_server(
+            room, lambda: house.admins, log, ServerOptions(tls=tls, process_ends=settings.process_ends)
+        )
         http = HttpPort(lambda: lifecycle.ready, house.metrics.text)
         # After the servers, so that nobody reads any more: streams that outlived their readers end here.
         stack.push_async_callback(house.engine.aclose)

@@ -35,3 +35,5 @@ class ServeSettings:
     """Whether documents over the wire may name secrets and hosts as they like."""
     watch: bool = True
     """Whether the routes file is watched."""
+    process_ends: bool = False
+    """Whether the process ends with the server: see ServerOptions.process_ends."""

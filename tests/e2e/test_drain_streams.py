@@ -66,3 +66,15 @@ async def test_a_drain_with_live_streams(tmp_path: Path, sized: Sized, how: str)
             assert failure.reason == "SERVER_DRAINING"
             assert failure.retry_after_s is not None
             assert frames[-1].HasField("end")
+
+
+async def test_peers_that_say_nothing_do_not_spoil_the_end(tmp_path: Path, sized: Sized) -> None:
+    """Open connections without a word, such as a balancer's probes, leave the exit code at 0, time after time."""
+    for _ in range(sized(full=25, gate=4)):
+        async with serve(tmp_path, ROUTES, environ=ENVIRONMENT) as running:
+            host, _, port = running.listen.rpartition(":")
+            peers = [await asyncio.open_connection(host, int(port)) for _ in range(3)]
+            running.signal()
+            assert await running.ended() == 0
+            for _, writer in peers:
+                writer.close()

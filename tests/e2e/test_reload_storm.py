@@ -37,6 +37,7 @@ SCENARIO: dict[str, Any] = {
     # Callers and upstreams share a process: at a faster pace it is their own time that would be measured.
     "models": {"slow": {"chunks": 8, "chunk_text": "tok ", "chunk_gap_s": 0.4}},
 }
+STREAM_S = 8 * 0.4
 SLOW_TEXT = "tok " * 8
 
 
@@ -64,12 +65,18 @@ class Storm:
     running: Served
     stubs: list[CompletionServiceAsyncStub]
     books: Books = field(default_factory=Books)
+    begun: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set when all streams live and the calls begin."""
     over: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def last(self, seconds: float) -> Books:
         """Offer 200 unary calls a second and keep 100 streams alive; return the books when all of them have ended."""
-        streams = [asyncio.ensure_future(self._streams(number)) for number in range(STREAMS)]
+        streams = []
+        for number in range(STREAMS):  # one after the other, else they would all end and begin at once
+            streams.append(asyncio.ensure_future(self._streams(number)))
+            await asyncio.sleep(STREAM_S / STREAMS)
         calls = []
+        self.begun.set()
         began_at = time.monotonic()
         for number in range(round(seconds * UNARY_PER_S)):
             due_at = began_at + number / UNARY_PER_S
@@ -113,24 +120,31 @@ class Storm:
                 self.books.failures.append(f"a stream said {text!r}")
 
 
-async def reload_all_the_time(
-    admin: AdminServiceAsyncStub, base_url: str, count: int, rng: random.Random
-) -> tuple[set[int], int]:
-    """Reload so often, every fourth time with a broken document; return the versions published and the refusals."""
+def orders(base_url: str, count: int, rng: random.Random) -> list[tuple[str, bool]]:
+    """Return so many documents, every fourth of them broken, and whether each is sound.
+
+    They are made before the storm: writing one takes longer than the server takes to read it.
+    """
+    return [
+        (rng.choice(list(BROKEN.values())), False) if number % 4 == 3 else (document(base_url, rng), True)
+        for number in range(count)
+    ]
+
+
+async def reload_all_the_time(admin: AdminServiceAsyncStub, sources: list[tuple[str, bool]]) -> tuple[set[int], int]:
+    """Send one document after the other, ten a second; return the versions published and the refusals."""
     published, refused = set(), 0
     began_at = time.monotonic()
-    for number in range(count):
+    for number, (source, sound) in enumerate(sources):
         await asyncio.sleep(began_at + number / RELOADS_PER_S - time.monotonic())
-        if number % 4 == 3:
-            source = rng.choice(list(BROKEN.values()))
-            with pytest.raises(grpc.aio.AioRpcError) as raised:
-                await admin.ReloadRoutes(ReloadRoutesRequest(source=source, reason="storm"), timeout=20)
-            assert failure_of(raised.value).reason == "BAD_REQUEST", failure_of(raised.value)
-            refused += 1
-        else:
-            source = document(base_url, rng)
-            answer = await admin.ReloadRoutes(ReloadRoutesRequest(source=source, reason="storm"), timeout=20)
-            published.add(answer.version.version)
+        order = ReloadRoutesRequest(source=source, reason="storm")
+        if sound:
+            published.add((await admin.ReloadRoutes(order, timeout=20)).version.version)
+            continue
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await admin.ReloadRoutes(order, timeout=20)
+        assert failure_of(raised.value).reason == "BAD_REQUEST", failure_of(raised.value)
+        refused += 1
     return published, refused
 
 
@@ -150,12 +164,15 @@ async def test_a_reload_storm(tmp_path: Path, sized: Sized, rng: random.Random, 
         stubs: list[CompletionServiceAsyncStub] = [CompletionServiceStub(channel) for channel in channels]
         admin: AdminServiceAsyncStub = AdminServiceStub(running.admin_channel)
         try:
+            sources = orders(running.simulator.base_url, reloads, rng)
             await Storm(running, stubs).last(1.0)  # connections, circuits, latencies
             calm = await Storm(running, stubs).last(seconds)
             before = running.simulator.stats.requests
-            storming = asyncio.ensure_future(reload_all_the_time(admin, running.simulator.base_url, reloads, rng))
-            storm = await Storm(running, stubs).last(seconds)
-            published, refused = await storming
+            storm_of_calls = Storm(running, stubs)
+            calls = asyncio.ensure_future(storm_of_calls.last(seconds))
+            await storm_of_calls.begun.wait()
+            published, refused = await reload_all_the_time(admin, sources)
+            storm = await calls
             upstream = running.simulator.stats.requests - before
         finally:
             for channel in channels:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 from cyclopts import Parameter
 
@@ -162,6 +162,7 @@ def serve(
         tls=_tls_files(tls_cert, tls_key, tls_client_ca),
         remote_secrets=remote_secrets,
         watch=watch,
+        process_ends=True,
     )
     if routes is None:
         return _run(_serve_embedded(settings))
@@ -214,13 +215,21 @@ async def _serve(
         say_findings(format_findings(tuple(findings), source.name))
 
     try:
-        return await run(source, resolver, settings, announce=say_ready, told=say)
+        code = await run(source, resolver, settings, announce=say_ready, told=say)
     except StartError as error:
         raise exits.CommandError(str(error)) from None
     except InvalidRoutesError as error:
         say(error.findings)
         errors = sum(finding.severity == "error" for finding in error.findings)
         raise exits.CommandError(f"{source.name}: {counted(errors, 'error')}; not started") from None
+    _leave(code)
+
+
+def _leave(code: int) -> NoReturn:
+    """End the process here: all that is ours is closed, and grpc's own way down is not safe; see ServerOptions."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
 
 
 async def _serve_embedded(settings: ServeSettings) -> int:

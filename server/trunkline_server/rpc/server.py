@@ -60,6 +60,9 @@ class ServerOptions:
     """How long a draining server goes on taking calls after its health says NOT_SERVING."""
     tls: ServerTls | None = None
     """The certificate of the port. None: it is not encrypted."""
+    process_ends: bool = False
+    """The process ends once it has drained: sockets are left to the system. grpc's own stop crashes now and then while
+    a connection is open that has said nothing yet, such as a load balancer's probe."""
     max_connections: int = MAX_CONNECTIONS
     handshake_s: float = HANDSHAKE_S
 
@@ -72,6 +75,7 @@ class GrpcServer:
     ) -> None:
         self._server = aio.server(handlers=(*handlers, health), options=channel_options(options))
         self._tls = options.tls
+        self._process_ends = options.process_ends
         self._lb_wait_s = options.lb_wait_s
         self._drain = drain
         self.health = health
@@ -104,7 +108,7 @@ class GrpcServer:
                 self._drain.cut(at_once=True)
                 await self._drain.wait_idle(CUT_S)
         await self.health.end_watches(_STOP_S / 2)
-        await self._server.stop(_STOP_S)
+        await self._stop(_STOP_S)
 
     async def stop_now(self) -> None:
         """Stop at once. May be called after a cancelled `drain`, and again.
@@ -116,7 +120,14 @@ class GrpcServer:
         self._drain.cut(at_once=True)
         await self._drain.wait_idle(_LAST_WORDS_S)
         # Statuses are on their way: a stop without any time would overtake them.
-        await self._server.stop(_LAST_WORDS_S)
+        await self._stop(_LAST_WORDS_S)
+
+    async def _stop(self, grace_s: float) -> None:
+        if self._process_ends:
+            # Long enough for what was written last to leave the process.
+            await asyncio.sleep(_LAST_WORDS_S)
+        else:
+            await self._server.stop(grace_s)
 
     async def wait_stopped(self) -> None:
         """Wait until the server has stopped."""
