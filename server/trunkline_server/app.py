@@ -62,7 +62,6 @@ async def serve(
                 write_timeout_s=lambda: house.live.snapshots.current.limits.write_timeout_s,
                 lb_wait_s=settings.lb_wait_s,
                 tls=tls,
-                process_ends=settings.process_ends,
             ),
         )
         room = house.room(lifecycle, public, settings)
@@ -80,6 +79,7 @@ async def serve(
         house.begin_tasks(source if settings.watch else None, tls)
         house.doors.say(house.control.routes.document, log)
         _settle()
+        public.process_ends = admin.process_ends = settings.process_ends
         announce(ready)
 
         async def drain() -> None:

@@ -36,4 +36,4 @@ class ServeSettings:
     watch: bool = True
     """Whether the routes file is watched."""
     process_ends: bool = False
-    """Whether the process ends with the server: see ServerOptions.process_ends."""
+    """Whether the process ends with the server: see GrpcServer.process_ends."""

@@ -226,7 +226,7 @@ async def _serve(
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process here: all that is ours is closed, and grpc's own way down is not safe; see ServerOptions."""
+    """End the process here: all that is ours is closed, and grpc's own way down is not safe, see GrpcServer."""
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

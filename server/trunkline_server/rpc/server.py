@@ -60,9 +60,6 @@ class ServerOptions:
     """How long a draining server goes on taking calls after its health says NOT_SERVING."""
     tls: ServerTls | None = None
     """The certificate of the port. None: it is not encrypted."""
-    process_ends: bool = False
-    """The process ends once it has drained: sockets are left to the system. grpc's own stop crashes now and then while
-    a connection is open that has said nothing yet, such as a load balancer's probe."""
     max_connections: int = MAX_CONNECTIONS
     handshake_s: float = HANDSHAKE_S
 
@@ -75,7 +72,9 @@ class GrpcServer:
     ) -> None:
         self._server = aio.server(handlers=(*handlers, health), options=channel_options(options))
         self._tls = options.tls
-        self._process_ends = options.process_ends
+        self.process_ends = False
+        """Whether the process ends once this has drained: sockets are then left to the system. grpc's own stop crashes
+        now and then while a connection is open that has said nothing yet, such as a load balancer's probe."""
         self._lb_wait_s = options.lb_wait_s
         self._drain = drain
         self.health = health
@@ -123,7 +122,7 @@ class GrpcServer:
         await self._stop(_LAST_WORDS_S)
 
     async def _stop(self, grace_s: float) -> None:
-        if self._process_ends:
+        if self.process_ends:
             # Long enough for what was written last to leave the process.
             await asyncio.sleep(_LAST_WORDS_S)
         else:
