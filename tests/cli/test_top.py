@@ -9,7 +9,6 @@ from tests.cli.admin_answers import status
 from tests.cli.fake_admin import FakeAdmin, served
 
 from trunkline import v1 as pb
-from trunkline_server.cli import top
 from trunkline_server.cli.top_frame import frame
 
 if TYPE_CHECKING:
@@ -46,7 +45,7 @@ def test_top_connects_again_and_says_so(fake: FakeAdmin, run: Run, monkeypatch: 
             fake.refuse("GetStatus", "UNAUTHENTICATED", "UNAUTHENTICATED")
             fake.answers["WatchStatus"] = [fake.answers["GetStatus"]]
 
-    monkeypatch.setattr(top.time, "sleep", meanwhile)
+    monkeypatch.setattr("trunkline_server.cli.top.time.sleep", meanwhile)
     ended = run("top")
     assert ended.code == 1
     assert "the server is gone" in ended.err
