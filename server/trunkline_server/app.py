@@ -65,9 +65,7 @@ async def serve(
             ),
         )
         room = house.room(lifecycle, public, settings)
-        admin = admin_server(
-            room, lambda: house.admins, log, ServerOptions(tls=tls, process_ends=settings.process_ends)
-        )
+        admin = admin_server(room, lambda: house.admins, log, ServerOptions(tls=tls))
         http = HttpPort(lambda: lifecycle.ready, house.metrics.text)
         # After the servers, so that nobody reads any more: streams that outlived their readers end here.
         stack.push_async_callback(house.engine.aclose)
