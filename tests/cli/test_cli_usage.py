@@ -62,6 +62,8 @@ def test_runs_as_a_module() -> None:
         (["serve", "--drain-grace-s", "soon"], "--drain-grace-s"),
         (["serve", "--drain-grace-s", "-1"], "0 or more"),
         (["serve", "--log-level", "loud"], "--log-level"),
+        (["serve", "--tls-cert", "c"], "--tls-cert and --tls-key"),
+        (["serve", "--tls-client-ca", "c"], "--tls-cert and --tls-key"),
         (["upstream"], "--listen"),
         (["upstream", "--listen", "host:port"], "HOST:PORT"),
         (["check"], "FILE"),
@@ -92,10 +94,6 @@ def test_a_wrong_command_line_is_explained(run: Run, words: list[str], said: str
     [
         (["serve", "--workers", "4"], "--workers"),
         (["serve", "--state=redis://x"], "--state"),
-        (["serve", "--data-dir", "d"], "--data-dir"),
-        (["serve", "--tls-cert", "c", "--tls-key", "k"], "--tls-cert, --tls-key"),
-        (["serve", "--tls-client-ca", "c"], "--tls-client-ca"),
-        (["serve", "--remote-secrets"], "--remote-secrets"),
         (["rehearse"], "trunkline rehearse"),
     ],
 )
