@@ -97,7 +97,7 @@ def test_a_reload_carries_everything_that_was_asked(fake: FakeAdmin, run: Run) -
     assert not sent.guard.HasField("first_token_ratio")
     assert ended.out.startswith("on trial: version 9")
     assert fake.tokens == ["Bearer t"]
-    assert 0 < (fake.deadlines_s[0] or 0) <= 5
+    assert 0 < (fake.deadlines_s[0] or 0) < 6  # rounded on the wire
 
 
 def test_a_stale_etag_says_what_runs_and_what_to_do(fake: FakeAdmin, run: Run) -> None:
