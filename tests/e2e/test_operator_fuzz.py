@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+import pytest
 from google.protobuf.duration_pb2 import Duration
 from tests.e2e.conftest import ENVIRONMENT, ROUTES, ask
 from tests.e2e.serving import Served, serve
@@ -156,6 +157,7 @@ async def still_serves(running: Served, admin: AdminServiceAsyncStub, document: 
     await running.stub.Complete(ask(), timeout=20)
 
 
+@pytest.mark.timeout(900)
 async def test_everything_that_is_wrong_is_told_as_such(tmp_path: Path, sized: Sized, rng: random.Random) -> None:
     """100,000 mutated messages of callers and operators and routes files: typed errors only, memory that stays flat."""
     count = sized(full=100_000, gate=2_000)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
+import pytest
 from tests.e2e.serving import serve
 from tests.e2e.storm_routes import ENVIRONMENT, document, on_file
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Sized = Callable[..., int]
 
 
+@pytest.mark.timeout(900)
 async def test_kill_nine_in_the_middle_of_a_reload(tmp_path: Path, sized: Sized, rng: random.Random) -> None:
     """100 times at random moments: what runs next is a document that was given, the last one or the one after it."""
     data = ("--data-dir", str(tmp_path / "data"), "--log-level", "error")

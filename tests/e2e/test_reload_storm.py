@@ -148,6 +148,7 @@ async def reload_all_the_time(admin: AdminServiceAsyncStub, sources: list[tuple[
     return published, refused
 
 
+@pytest.mark.timeout(900)
 async def test_a_reload_storm(tmp_path: Path, sized: Sized, rng: random.Random, request: pytest.FixtureRequest) -> None:
     """200 reloads in 20 s under 100 live streams and 200 calls a second: nobody notices."""
     reloads = sized(full=200, gate=30)
