@@ -23,7 +23,7 @@ from trunkline_server.control.overrides import Overrides
 from trunkline_server.control.planning import Planner
 from trunkline_server.control.room import ControlRoom
 from trunkline_server.control.routes import RoutesControl
-from trunkline_server.control.routes_reading import RoutesFile, Source
+from trunkline_server.control.routes_reading import Source
 from trunkline_server.control.running import Running
 from trunkline_server.control.source import RoutesSource
 from trunkline_server.control.spending import SpendingKeeper
@@ -77,16 +77,23 @@ class House:
     """Everything behind the ports, and the tasks beside them."""
 
     def __init__(
-        self, source: Source, resolver: SecretResolver, settings: ServeSettings, *, store: Store, log: Log
+        self,
+        source: Source,
+        resolver: SecretResolver,
+        *,
+        remote_secrets: bool,
+        doors: Doors,
+        store: Store,
+        log: Log,
     ) -> None:
-        self.doors = _doors(settings)
+        self.doors = doors
         self.callers: CallerTable = OPEN_TABLE
         self.admins: AdminTable = OPEN_ADMINS
         self._accounts = CallerAccounts()
         self.live = LiveRoutes(NOTHING, 0, clock=time.monotonic, rng=random.Random())  # noqa: S311  spreads load
         self.live.listeners.append(self._published)
         self.audit = Audit(store.directory, log)
-        fence = None if settings.remote_secrets else check_wire
+        fence = None if remote_secrets else check_wire
         self.metrics = Metrics(lambda: collect(self._sources))
         self.control = RoutesControl(
             _Guarded(self.live, self.doors),
@@ -117,7 +124,7 @@ class House:
             in_flight=self._in_flight,
             started_at=time.time(),
         )
-        self._planner = Planner(self.control, RoutesFile(source), self._traffic, fence=fence)
+        self._planner = Planner(self.control, self.control.file, self._traffic, fence=fence)
         self.spending = SpendingKeeper(self._accounts, store, log)
         self.engine = RoutingEngine(
             self.live.snapshots,
@@ -139,13 +146,13 @@ class House:
         log: Log,
     ) -> House:
         """Let the routes run that are to run first. Raises StartError and InvalidRoutesError."""
-        _doors(settings)
+        doors = _doors(settings)
         try:
             store = await asyncio.to_thread(Store, settings.data_dir)
         except StoreError as error:
             raise StartError(f"--data-dir: {error}") from error
         stack.callback(store.close)
-        house = cls(source, resolver, settings, store=store, log=log)
+        house = cls(source, resolver, remote_secrets=settings.remote_secrets, doors=doors, store=store, log=log)
         stack.push_async_callback(house.live.aclose)
         stack.callback(house._overrides.close)
         stack.push_async_callback(house.spending.write)

@@ -194,6 +194,4 @@ async def test_a_reload_storm(tmp_path: Path, sized: Sized, rng: random.Random, 
     assert len(storm.versions) > len(published) // 2, "calls ran on most of the versions"
     assert storm.attempts == upstream == len(storm.took_s) + storm.streams, "each call was sent upstream once"
     room = 1 if request.config.getoption("--full") else 5
-    # By what the load itself came too late, its own process was not served by the machine: no fault of the gateway's.
-    late_ms = storm.late_s * 1000
-    assert storm.p99_ms() - late_ms <= max(1.5 * room * calm.p99_ms(), calm.p99_ms() + 10 * room)
+    assert storm.p99_ms() <= max(1.5 * room * calm.p99_ms(), calm.p99_ms() + 10 * room)

@@ -119,6 +119,11 @@ class RoutesControl(Generic[PreparedT]):
         return self._candidate.routes
 
     @property
+    def file(self) -> RoutesFile:
+        """The routes file, as it was read last: shared, so that it is parsed once for reloads and plans."""
+        return self._reader.file
+
+    @property
     def document(self) -> bytes:
         """The document that runs, as it was given."""
         return self._candidate.raw
