@@ -5,9 +5,9 @@ Asked at the start, and of every document that is to be published: a reload must
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import dataclass
 
+from trunkline_server.config.fields import is_loopback
 from trunkline_server.config.findings import Finding, InvalidRoutesError
 from trunkline_server.config.model import RoutesDocument
 from trunkline_server.rpc.listen import split_address
@@ -82,13 +82,3 @@ class Doors:
 
 def _is_local(listen: str) -> bool:
     return is_loopback(split_address(listen)[0])
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address can be reached from this machine alone."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -12,10 +12,10 @@ import aiohttp
 import pytest
 
 from trunkline_server.app import EXIT_DRAINED, serve
+from trunkline_server.config.fields import is_loopback
 from trunkline_server.config.findings import InvalidRoutesError
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.control.source import RoutesSource
-from trunkline_server.doors import is_loopback
 from trunkline_server.settings import ServeSettings, StartError
 
 ROUTES = """

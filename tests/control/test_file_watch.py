@@ -340,7 +340,7 @@ async def test_a_cancelled_watch_leaves_no_thread_and_no_descriptor(path: Path) 
         await house.until(b"two")
         await until(workers)
         assert watches() == before + 1
-    assert watches() == before
+    await until(lambda: watches() == before)
     await until(lambda: not workers())
 
 
