@@ -100,9 +100,9 @@ class Writer:
         """Send words of refusal."""
         return self._deltas("refusal", part, [(text, Delta(refusal=text))])
 
-    def signature(self, text: str, part: int = 0) -> Writer:
+    def signature(self, text: str, part: int = 0, *, redacted: bool = False) -> Writer:
         """Send the seal of some reasoning."""
-        return self._deltas("signature", part, [(text, Delta(thinking_signature=text))])
+        return self._deltas("signature", part, [(text, Delta(thinking_signature=text, thinking_redacted=redacted))])
 
     def tool(self, part: int, arguments: str, *, call: tuple[str, str] = ("", ""), done: bool = False) -> Writer:
         """Send a piece of a tool call; `call` is its id and name, on the first one."""

@@ -124,10 +124,11 @@ def test_every_kind_of_content() -> None:
     ]
 
 
-def test_reasoning_without_words_is_told_as_withheld() -> None:
-    """A seal alone is reasoning that the provider keeps to itself."""
-    answer = read(Writer().started().attempt_started().signature("sealed").end())
-    assert answer.message.parts[0].thinking == ThinkingPart(signature="sealed", redacted=True, provider="one")
+@pytest.mark.parametrize("redacted", [False, True])
+def test_reasoning_without_words_is_kept_as_its_provider_takes_it_back(*, redacted: bool) -> None:
+    """A seal alone is a part of its own, withheld or just not shown, as the delta says."""
+    answer = read(Writer().started().attempt_started().signature("sealed", redacted=redacted).end())
+    assert answer.message.parts[0].thinking == ThinkingPart(signature="sealed", redacted=redacted, provider="one")
 
 
 def test_frames_that_change_nothing() -> None:

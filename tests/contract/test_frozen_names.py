@@ -13,7 +13,7 @@ import trunkline.v1
 MESSAGES = {
     "CompleteRequest": "model messages sampling tools tool_choice output routing request_id labels "
     "provider_options_json",
-    "Message": "role parts name",
+    "Message": "role parts name cache_breakpoint",
     "Part": "text media thinking tool_call tool_result refusal",
     "MediaPart": "mime_type data uri file_id provider",
     "ThinkingPart": "text signature redacted provider",
@@ -57,7 +57,7 @@ MESSAGES = {
     "AttemptStarted": "target why queued continuation",
     "Continuation": "method after_seq overlap_bytes",
     "Deltas": "items",
-    "Delta": "part offset text thinking thinking_signature tool_call refusal logprobs",
+    "Delta": "part offset text thinking thinking_signature tool_call refusal logprobs thinking_redacted",
     "ToolCallDelta": "id name arguments_json_delta done",
     "AttemptFailed": "error target bytes_emitted tool_calls_done tool_calls_open usage next on_break_asked "
     "on_break_applied degraded_because",

@@ -103,6 +103,17 @@ async def test_kinds_parts_and_calls_are_never_mixed() -> None:
     ]
 
 
+async def test_a_sealed_form_of_reasoning_is_told_from_a_signature() -> None:
+    """Each goes out as its provider gave it, one frame each."""
+    outbox = Outbox()
+    outbox.put(1, ThinkingSignatureDelta(0, "sealed", redacted=True))
+    outbox.put(1, ThinkingSignatureDelta(1, "signed"))
+    assert [(frame.text, frame.redacted) for frame in contents(await take_all(outbox))] == [
+        ("sealed", True),
+        ("signed", False),
+    ]
+
+
 async def test_open_and_done_tool_calls_are_told_apart() -> None:
     """A call counts as done only once its done piece came, also when two of them come interleaved."""
     outbox = Outbox()

@@ -48,7 +48,7 @@ def nested(depth: int) -> pb.Part:
 def test_a_conversation_with_every_kind_of_part_decodes() -> None:
     """Text, media, reasoning, calls, results and refusals arrive as they were sent."""
     assert decoded(
-        pb.Message(role=pb.ROLE_SYSTEM, parts=[pb.Part(text="s")]),
+        pb.Message(role=pb.ROLE_SYSTEM, parts=[pb.Part(text="s")], cache_breakpoint=True),
         pb.Message(role=pb.ROLE_DEVELOPER, parts=[pb.Part(text="")]),
         pb.Message(
             role=pb.ROLE_USER,
@@ -71,7 +71,7 @@ def test_a_conversation_with_every_kind_of_part_decodes() -> None:
             parts=[pb.Part(tool_result=pb.ToolResultPart(tool_call_id="c1", is_error=True, parts=[pb.Part(text="r")]))],
         ),
     ) == (
-        Message(Role.SYSTEM, (TextPart("s"),)),
+        Message(Role.SYSTEM, (TextPart("s"),), cache_breakpoint=True),
         Message(Role.DEVELOPER, (TextPart(""),)),
         Message(
             Role.USER,

@@ -79,6 +79,12 @@ def test_each_kind_of_text_has_its_field(kind: DeltaKind, field: str) -> None:
     assert getattr(item, field) == "größe"
 
 
+def test_a_signature_says_whether_it_is_the_reasoning_itself() -> None:
+    """What a provider withholds goes back to it in another form than what it signed."""
+    assert not content(DeltaKind.THINKING_SIGNATURE, "seal").thinking_redacted
+    assert content(DeltaKind.THINKING_SIGNATURE, "seal", redacted=True).thinking_redacted
+
+
 def test_a_piece_of_a_tool_call_names_its_call() -> None:
     """Its arguments may be empty on the first and on the last piece."""
     call = content(DeltaKind.TOOL_CALL, "", tool_id="c1", tool_name="f").tool_call

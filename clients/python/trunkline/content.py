@@ -38,6 +38,7 @@ class _Part:
     pieces: list[str] = field(default_factory=list)
     size_bytes: int = 0
     signature: str = ""
+    redacted: bool = False
     call_id: str = ""
     name: str = ""
     done: bool = False
@@ -55,7 +56,7 @@ class _Part:
             if not text and not self.signature:
                 return None
             # It goes back only to the provider that it came from, so the part names it.
-            thinking = ThinkingPart(text=text, signature=self.signature, redacted=not text, provider=self.provider)
+            thinking = ThinkingPart(text=text, signature=self.signature, redacted=self.redacted, provider=self.provider)
             return Part(thinking=thinking)
         if not text:
             return None
@@ -143,7 +144,7 @@ class Content:
             case "thinking_signature":
                 if part.signature:
                     raise ContradictionError(f"part {delta.part} is signed twice")
-                part.signature = delta.thinking_signature
+                part.signature, part.redacted = delta.thinking_signature, delta.thinking_redacted
             case "tool_call":
                 self._tool_call(delta, part, events)
 

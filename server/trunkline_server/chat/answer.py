@@ -84,6 +84,8 @@ class ThinkingSignatureDelta:
 
     part: int
     signature: str
+    redacted: bool = False
+    """The provider withholds the words: `signature` is their sealed form."""
 
 
 @dataclass(slots=True)

@@ -83,3 +83,5 @@ class Message:
     role: Role
     parts: tuple[Part, ...]
     name: str | None = None
+    cache_breakpoint: bool = False
+    """Everything up to and including this message is worth keeping in the provider's cache: a hint."""

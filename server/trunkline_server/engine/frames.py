@@ -191,6 +191,8 @@ class ContentFrame:
     tool_done: bool = False
     logprobs: tuple[TokenLogprob, ...] = ()
     seq: int = 0
+    redacted: bool = False
+    """Of a signature: it is the sealed form of words that the provider withholds."""
 
 
 @dataclass(slots=True)

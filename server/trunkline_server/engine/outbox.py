@@ -74,6 +74,7 @@ class _Waiting:
     tool_done: bool = False
     logprobs: list[TokenLogprob] | None = None
     cost_bytes: int = 0
+    redacted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,6 +280,8 @@ class Outbox:
         if isinstance(delta, ToolCallDelta):
             item.tool_id, item.tool_name = delta.id, delta.name
             run.part.call_id = delta.id or run.part.call_id
+        elif isinstance(delta, ThinkingSignatureDelta):
+            item.redacted = delta.redacted
         self._queue.append(item)
         return item
 
@@ -306,6 +309,7 @@ class Outbox:
             item.tool_done,
             () if item.logprobs is None else tuple(item.logprobs),
             seq,
+            item.redacted,
         )
 
     def _take_back(self, before_part: int | None) -> ResetFrame:

@@ -82,7 +82,7 @@ class _Conversation:
             self._count(1)
             decoded_parts = self._parts(parts, path, allowed, 0)
             if role is not None:
-                decoded.append(Message(role, decoded_parts, message.name or None))
+                decoded.append(Message(role, decoded_parts, message.name or None, message.cache_breakpoint))
         return decoded
 
     def _count(self, pieces: int) -> None:

@@ -80,6 +80,7 @@ def _content(frame: ContentFrame) -> bytes:
         delta.thinking = frame.text
     elif kind is _SIGNATURE:
         delta.thinking_signature = frame.text
+        delta.thinking_redacted = frame.redacted
     else:
         delta.refusal = frame.text
     if frame.logprobs:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atrunkline/v1/message.proto\x12\x0ctrunkline.v1\"\\\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.trunkline.v1.Role\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x0c\n\x04name\x18\x03 \x01(\t\"\xf4\x01\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12(\n\x05media\x18\x02 \x01(\x0b\x32\x17.trunkline.v1.MediaPartH\x00\x12.\n\x08thinking\x18\x03 \x01(\x0b\x32\x1a.trunkline.v1.ThinkingPartH\x00\x12/\n\ttool_call\x18\x04 \x01(\x0b\x32\x1a.trunkline.v1.ToolCallPartH\x00\x12\x33\n\x0btool_result\x18\x05 \x01(\x0b\x32\x1c.trunkline.v1.ToolResultPartH\x00\x12\x11\n\x07refusal\x18\x06 \x01(\tH\x00\x42\t\n\x07\x63ontent\"l\n\tMediaPart\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x03 \x01(\tH\x00\x12\x11\n\x07\x66ile_id\x18\x04 \x01(\tH\x00\x12\x10\n\x08provider\x18\x05 \x01(\tB\x08\n\x06source\"S\n\x0cThinkingPart\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\x10\n\x08redacted\x18\x03 \x01(\x08\x12\x10\n\x08provider\x18\x04 \x01(\t\"@\n\x0cToolCallPart\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"[\n\x0eToolResultPart\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x10\n\x08is_error\x18\x03 \x01(\x08*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\x42\x44ZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1atrunkline/v1/message.proto\x12\x0ctrunkline.v1\"v\n\x07Message\x12 \n\x04role\x18\x01 \x01(\x0e\x32\x12.trunkline.v1.Role\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x18\n\x10\x63\x61\x63he_breakpoint\x18\x04 \x01(\x08\"\xf4\x01\n\x04Part\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12(\n\x05media\x18\x02 \x01(\x0b\x32\x17.trunkline.v1.MediaPartH\x00\x12.\n\x08thinking\x18\x03 \x01(\x0b\x32\x1a.trunkline.v1.ThinkingPartH\x00\x12/\n\ttool_call\x18\x04 \x01(\x0b\x32\x1a.trunkline.v1.ToolCallPartH\x00\x12\x33\n\x0btool_result\x18\x05 \x01(\x0b\x32\x1c.trunkline.v1.ToolResultPartH\x00\x12\x11\n\x07refusal\x18\x06 \x01(\tH\x00\x42\t\n\x07\x63ontent\"l\n\tMediaPart\x12\x11\n\tmime_type\x18\x01 \x01(\t\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x03 \x01(\tH\x00\x12\x11\n\x07\x66ile_id\x18\x04 \x01(\tH\x00\x12\x10\n\x08provider\x18\x05 \x01(\tB\x08\n\x06source\"S\n\x0cThinkingPart\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x11\n\tsignature\x18\x02 \x01(\t\x12\x10\n\x08redacted\x18\x03 \x01(\x08\x12\x10\n\x08provider\x18\x04 \x01(\t\"@\n\x0cToolCallPart\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x16\n\x0e\x61rguments_json\x18\x03 \x01(\t\"[\n\x0eToolResultPart\x12\x14\n\x0ctool_call_id\x18\x01 \x01(\t\x12!\n\x05parts\x18\x02 \x03(\x0b\x32\x12.trunkline.v1.Part\x12\x10\n\x08is_error\x18\x03 \x01(\x08*s\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\x12\n\x0eROLE_DEVELOPER\x10\x02\x12\r\n\tROLE_USER\x10\x03\x12\x12\n\x0eROLE_ASSISTANT\x10\x04\x12\r\n\tROLE_TOOL\x10\x05\x42\x44ZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,18 +32,18 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.message_pb2', 
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'ZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1'
-  _globals['_ROLE']._serialized_start=739
-  _globals['_ROLE']._serialized_end=854
+  _globals['_ROLE']._serialized_start=765
+  _globals['_ROLE']._serialized_end=880
   _globals['_MESSAGE']._serialized_start=44
-  _globals['_MESSAGE']._serialized_end=136
-  _globals['_PART']._serialized_start=139
-  _globals['_PART']._serialized_end=383
-  _globals['_MEDIAPART']._serialized_start=385
-  _globals['_MEDIAPART']._serialized_end=493
-  _globals['_THINKINGPART']._serialized_start=495
-  _globals['_THINKINGPART']._serialized_end=578
-  _globals['_TOOLCALLPART']._serialized_start=580
-  _globals['_TOOLCALLPART']._serialized_end=644
-  _globals['_TOOLRESULTPART']._serialized_start=646
-  _globals['_TOOLRESULTPART']._serialized_end=737
+  _globals['_MESSAGE']._serialized_end=162
+  _globals['_PART']._serialized_start=165
+  _globals['_PART']._serialized_end=409
+  _globals['_MEDIAPART']._serialized_start=411
+  _globals['_MEDIAPART']._serialized_end=519
+  _globals['_THINKINGPART']._serialized_start=521
+  _globals['_THINKINGPART']._serialized_end=604
+  _globals['_TOOLCALLPART']._serialized_start=606
+  _globals['_TOOLCALLPART']._serialized_end=670
+  _globals['_TOOLRESULTPART']._serialized_start=672
+  _globals['_TOOLRESULTPART']._serialized_end=763
 # @@protoc_insertion_point(module_scope)

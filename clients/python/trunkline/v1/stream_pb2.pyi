@@ -293,6 +293,7 @@ class Delta(_message.Message):
     TOOL_CALL_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     LOGPROBS_FIELD_NUMBER: _builtins.int
+    THINKING_REDACTED_FIELD_NUMBER: _builtins.int
     part: _builtins.int
     """The number of the message's part that it adds to, from 0."""
     offset: _builtins.int
@@ -305,6 +306,8 @@ class Delta(_message.Message):
     """The provider's proof or sealed form of the reasoning in this part; whole, not a piece."""
     refusal: _builtins.str
     """A piece of the model's words for declining to answer."""
+    thinking_redacted: _builtins.bool
+    """With `thinking_signature`: the provider withholds the words of this part, and what came is their sealed form."""
     @_builtins.property
     def tool_call(self) -> Global___ToolCallDelta:
         """A piece of a tool call."""
@@ -324,10 +327,11 @@ class Delta(_message.Message):
         tool_call: Global___ToolCallDelta | None = ...,
         refusal: _builtins.str = ...,
         logprobs: _abc.Iterable[_response_pb2.TokenLogprob] | None = ...,
+        thinking_redacted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "refusal", b"refusal", "text", b"text", "thinking", b"thinking", "thinking_signature", b"thinking_signature", "tool_call", b"tool_call"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "logprobs", b"logprobs", "offset", b"offset", "part", b"part", "refusal", b"refusal", "text", b"text", "thinking", b"thinking", "thinking_signature", b"thinking_signature", "tool_call", b"tool_call"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "logprobs", b"logprobs", "offset", b"offset", "part", b"part", "refusal", b"refusal", "text", b"text", "thinking", b"thinking", "thinking_redacted", b"thinking_redacted", "thinking_signature", b"thinking_signature", "tool_call", b"tool_call"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["text", "thinking", "thinking_signature", "tool_call", "refusal"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
