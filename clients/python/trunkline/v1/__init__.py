@@ -15,6 +15,11 @@ from trunkline.v1.completion_service_pb2_grpc import (
     CompletionServiceStub,
     add_CompletionServiceServicer_to_server,
 )
+from trunkline.v1.embed_pb2 import (
+    EmbedRequest,
+    EmbedResponse,
+    Embedding,
+)
 from trunkline.v1.explain_pb2 import (
     RouteExplanation,
 )
@@ -213,6 +218,9 @@ __all__ = [
     "DrainRequest",
     "DrainResponse",
     "Draining",
+    "EmbedRequest",
+    "EmbedResponse",
+    "Embedding",
     "End",
     "Error",
     "FAILURE_CLASS_CALLER_INVALID",

@@ -22,6 +22,7 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from trunkline.v1 import embed_pb2 as trunkline_dot_v1_dot_embed__pb2
 from trunkline.v1 import explain_pb2 as trunkline_dot_v1_dot_explain__pb2
 from trunkline.v1 import models_pb2 as trunkline_dot_v1_dot_models__pb2
 from trunkline.v1 import request_pb2 as trunkline_dot_v1_dot_request__pb2
@@ -29,7 +30,7 @@ from trunkline.v1 import response_pb2 as trunkline_dot_v1_dot_response__pb2
 from trunkline.v1 import stream_pb2 as trunkline_dot_v1_dot_stream__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trunkline/v1/completion_service.proto\x12\x0ctrunkline.v1\x1a\x1atrunkline/v1/explain.proto\x1a\x19trunkline/v1/models.proto\x1a\x1atrunkline/v1/request.proto\x1a\x1btrunkline/v1/response.proto\x1a\x19trunkline/v1/stream.proto2\x97\x03\n\x11\x43ompletionService\x12I\n\x08\x43omplete\x12\x1d.trunkline.v1.CompleteRequest\x1a\x1e.trunkline.v1.CompleteResponse\x12L\n\x0eStreamComplete\x12\x1d.trunkline.v1.CompleteRequest\x1a\x19.trunkline.v1.StreamFrame0\x01\x12N\n\x0cResumeStream\x12!.trunkline.v1.ResumeStreamRequest\x1a\x19.trunkline.v1.StreamFrame0\x01\x12H\n\x07\x45xplain\x12\x1d.trunkline.v1.CompleteRequest\x1a\x1e.trunkline.v1.RouteExplanation\x12O\n\nListModels\x12\x1f.trunkline.v1.ListModelsRequest\x1a .trunkline.v1.ListModelsResponseBDZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%trunkline/v1/completion_service.proto\x12\x0ctrunkline.v1\x1a\x18trunkline/v1/embed.proto\x1a\x1atrunkline/v1/explain.proto\x1a\x19trunkline/v1/models.proto\x1a\x1atrunkline/v1/request.proto\x1a\x1btrunkline/v1/response.proto\x1a\x19trunkline/v1/stream.proto2\xd9\x03\n\x11\x43ompletionService\x12I\n\x08\x43omplete\x12\x1d.trunkline.v1.CompleteRequest\x1a\x1e.trunkline.v1.CompleteResponse\x12L\n\x0eStreamComplete\x12\x1d.trunkline.v1.CompleteRequest\x1a\x19.trunkline.v1.StreamFrame0\x01\x12N\n\x0cResumeStream\x12!.trunkline.v1.ResumeStreamRequest\x1a\x19.trunkline.v1.StreamFrame0\x01\x12H\n\x07\x45xplain\x12\x1d.trunkline.v1.CompleteRequest\x1a\x1e.trunkline.v1.RouteExplanation\x12O\n\nListModels\x12\x1f.trunkline.v1.ListModelsRequest\x1a .trunkline.v1.ListModelsResponse\x12@\n\x05\x45mbed\x12\x1a.trunkline.v1.EmbedRequest\x1a\x1b.trunkline.v1.EmbedResponseBDZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,6 +38,6 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'trunkline.v1.completion_ser
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'ZBgithub.com/trunkline/trunkline/clients/go/trunkline/v1;trunklinev1'
-  _globals['_COMPLETIONSERVICE']._serialized_start=195
-  _globals['_COMPLETIONSERVICE']._serialized_end=602
+  _globals['_COMPLETIONSERVICE']._serialized_start=221
+  _globals['_COMPLETIONSERVICE']._serialized_end=694
 # @@protoc_insertion_point(module_scope)

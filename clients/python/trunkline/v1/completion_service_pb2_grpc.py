@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from trunkline.v1 import embed_pb2 as trunkline_dot_v1_dot_embed__pb2
 from trunkline.v1 import explain_pb2 as trunkline_dot_v1_dot_explain__pb2
 from trunkline.v1 import models_pb2 as trunkline_dot_v1_dot_models__pb2
 from trunkline.v1 import request_pb2 as trunkline_dot_v1_dot_request__pb2
@@ -67,6 +68,11 @@ class CompletionServiceStub(object):
                 request_serializer=trunkline_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
                 response_deserializer=trunkline_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
                 _registered_method=True)
+        self.Embed = channel.unary_unary(
+                '/trunkline.v1.CompletionService/Embed',
+                request_serializer=trunkline_dot_v1_dot_embed__pb2.EmbedRequest.SerializeToString,
+                response_deserializer=trunkline_dot_v1_dot_embed__pb2.EmbedResponse.FromString,
+                _registered_method=True)
 
 
 class CompletionServiceServicer(object):
@@ -111,6 +117,13 @@ class CompletionServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Embed(self, request, context):
+        """Texts as vectors.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CompletionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -138,6 +151,11 @@ def add_CompletionServiceServicer_to_server(servicer, server):
                     servicer.ListModels,
                     request_deserializer=trunkline_dot_v1_dot_models__pb2.ListModelsRequest.FromString,
                     response_serializer=trunkline_dot_v1_dot_models__pb2.ListModelsResponse.SerializeToString,
+            ),
+            'Embed': grpc.unary_unary_rpc_method_handler(
+                    servicer.Embed,
+                    request_deserializer=trunkline_dot_v1_dot_embed__pb2.EmbedRequest.FromString,
+                    response_serializer=trunkline_dot_v1_dot_embed__pb2.EmbedResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -279,6 +297,33 @@ class CompletionService(object):
             '/trunkline.v1.CompletionService/ListModels',
             trunkline_dot_v1_dot_models__pb2.ListModelsRequest.SerializeToString,
             trunkline_dot_v1_dot_models__pb2.ListModelsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Embed(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/trunkline.v1.CompletionService/Embed',
+            trunkline_dot_v1_dot_embed__pb2.EmbedRequest.SerializeToString,
+            trunkline_dot_v1_dot_embed__pb2.EmbedResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from trunkline.v1 import embed_pb2 as _embed_pb2
 from trunkline.v1 import explain_pb2 as _explain_pb2
 from trunkline.v1 import models_pb2 as _models_pb2
 from trunkline.v1 import request_pb2 as _request_pb2
@@ -51,6 +52,8 @@ class CompletionServiceStub:
     """The whole routing decision for a request, with nothing sent upstream."""
     ListModels: _grpc.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]
     """The aliases and models that the caller may use."""
+    Embed: _grpc.UnaryUnaryMultiCallable[_embed_pb2.EmbedRequest, _embed_pb2.EmbedResponse]
+    """Texts as vectors."""
 
 @_typing.type_check_only
 class CompletionServiceAsyncStub(CompletionServiceStub):
@@ -71,6 +74,8 @@ class CompletionServiceAsyncStub(CompletionServiceStub):
     """The whole routing decision for a request, with nothing sent upstream."""
     ListModels: _aio.UnaryUnaryMultiCallable[_models_pb2.ListModelsRequest, _models_pb2.ListModelsResponse]  # type: ignore[assignment]
     """The aliases and models that the caller may use."""
+    Embed: _aio.UnaryUnaryMultiCallable[_embed_pb2.EmbedRequest, _embed_pb2.EmbedResponse]  # type: ignore[assignment]
+    """Texts as vectors."""
 
 class CompletionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Answers from large language models, from whichever provider serves best.
@@ -118,5 +123,13 @@ class CompletionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_models_pb2.ListModelsResponse, _abc.Awaitable[_models_pb2.ListModelsResponse]]:
         """The aliases and models that the caller may use."""
+
+    @_abc_1.abstractmethod
+    def Embed(
+        self,
+        request: _embed_pb2.EmbedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_embed_pb2.EmbedResponse, _abc.Awaitable[_embed_pb2.EmbedResponse]]:
+        """Texts as vectors."""
 
 def add_CompletionServiceServicer_to_server(servicer: CompletionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
