@@ -125,6 +125,8 @@ class RoutingOptions:
     require_capabilities: frozenset[str] = frozenset()
     allow_regions: frozenset[str] = frozenset()
     """Empty: all."""
+    may_drop: frozenset[str] = frozenset()
+    """Droppable features (see `chat.features`) that need not be carried, with a warning; `*` for all of them."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from google.protobuf.duration_pb2 import Duration
 
 from trunkline import v1 as pb
+from trunkline_server.chat.features import DROPPABLE, EVERYTHING
 from trunkline_server.chat.request import RoutingOptions
 from trunkline_server.routing.aliases import FALLBACK_MODELS_MAX
 from trunkline_server.routing.types import Criticality, OnBreak
@@ -47,6 +48,7 @@ def decode_routing(routing: pb.RoutingOptions, found: Violations) -> RoutingOpti
         max_cost_nanousd=routing.max_cost_nanousd if routing.HasField("max_cost_nanousd") else None,
         require_capabilities=frozenset(routing.require_capabilities),
         allow_regions=frozenset(routing.allow_regions),
+        may_drop=frozenset(routing.may_drop),
     )
 
 
@@ -63,6 +65,7 @@ def _check(routing: pb.RoutingOptions, found: Violations) -> None:
         _check_entries(routing.fallback_models, "routing.fallback_models", found)
     for name in _LISTS:
         _check_entries(getattr(routing, name), f"routing.{name}", found)
+    _check_may_drop(routing.may_drop, found)
     if len(routing.sticky_key.encode()) > MAX_STICKY_KEY_BYTES:
         found.add("routing.sticky_key", f"must be at most {MAX_STICKY_KEY_BYTES} bytes")
     if routing.criticality not in pb.Criticality.values():
@@ -77,6 +80,17 @@ def _check(routing: pb.RoutingOptions, found: Violations) -> None:
         duration = getattr(routing, name)
         if not (0 <= duration.seconds <= _MAX_DURATION_S and 0 <= duration.nanos < _NANOS):
             found.add(f"routing.{name}", "must be a duration that is not negative")
+
+
+def _check_may_drop(names: Sequence[str], found: Violations) -> None:
+    """Note what cannot be dropped: a name that is misspelt would leave the request without targets, for no reason seen."""
+    if len(names) > MAX_ENTRIES:
+        found.add("routing.may_drop", f"must have at most {MAX_ENTRIES} entries")
+        return
+    for index, name in enumerate(names):
+        if name not in DROPPABLE and name != EVERYTHING:
+            found.add(f"routing.may_drop[{index}]", "must be `*` or one of: " + ", ".join(sorted(DROPPABLE)))
+            return
 
 
 def _check_entries(entries: Sequence[str], path: str, found: Violations) -> None:

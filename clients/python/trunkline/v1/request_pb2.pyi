@@ -600,6 +600,7 @@ class RoutingOptions(_message.Message):
     HEARTBEAT_FIELD_NUMBER: _builtins.int
     ANNOUNCE_EARLY_FIELD_NUMBER: _builtins.int
     USAGE_EVERY_FIELD_NUMBER: _builtins.int
+    MAY_DROP_FIELD_NUMBER: _builtins.int
     sticky_key: _builtins.str
     """Requests with the same key prefer the same target; at most 256 bytes. Empty: no preference."""
     criticality: Global___Criticality.ValueType
@@ -654,6 +655,13 @@ class RoutingOptions(_message.Message):
     def usage_every(self) -> _duration_pb2.Duration:
         """Send a `usage` frame this often while content comes. Unset or 0: none."""
 
+    @_builtins.property
+    def may_drop(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What may be left out where a target's protocol cannot carry it, with a warning in the answer: names of droppable
+        features such as `top_k` and `seed`, or `*` for all of them. Without this a target that cannot carry everything
+        that the request asks for is no candidate.
+        """
+
     def __init__(
         self,
         *,
@@ -674,10 +682,11 @@ class RoutingOptions(_message.Message):
         heartbeat: _duration_pb2.Duration | None = ...,
         announce_early: _builtins.bool = ...,
         usage_every: _duration_pb2.Duration | None = ...,
+        may_drop: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_allow_fallback", b"_allow_fallback", "_allow_hedge", b"_allow_hedge", "_max_attempts", b"_max_attempts", "_max_cost_nanousd", b"_max_cost_nanousd", "allow_fallback", b"allow_fallback", "allow_hedge", b"allow_hedge", "heartbeat", b"heartbeat", "max_attempts", b"max_attempts", "max_cost_nanousd", b"max_cost_nanousd", "max_first_token", b"max_first_token", "max_token_gap", b"max_token_gap", "usage_every", b"usage_every"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_fallback", b"_allow_fallback", "_allow_hedge", b"_allow_hedge", "_max_attempts", b"_max_attempts", "_max_cost_nanousd", b"_max_cost_nanousd", "allow_fallback", b"allow_fallback", "allow_hedge", b"allow_hedge", "allow_regions", b"allow_regions", "announce_early", b"announce_early", "criticality", b"criticality", "detachable", b"detachable", "exclude_targets", b"exclude_targets", "fallback_models", b"fallback_models", "heartbeat", b"heartbeat", "max_attempts", b"max_attempts", "max_cost_nanousd", b"max_cost_nanousd", "max_first_token", b"max_first_token", "max_token_gap", b"max_token_gap", "on_break", b"on_break", "require_capabilities", b"require_capabilities", "sticky_key", b"sticky_key", "usage_every", b"usage_every"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_allow_fallback", b"_allow_fallback", "_allow_hedge", b"_allow_hedge", "_max_attempts", b"_max_attempts", "_max_cost_nanousd", b"_max_cost_nanousd", "allow_fallback", b"allow_fallback", "allow_hedge", b"allow_hedge", "allow_regions", b"allow_regions", "announce_early", b"announce_early", "criticality", b"criticality", "detachable", b"detachable", "exclude_targets", b"exclude_targets", "fallback_models", b"fallback_models", "heartbeat", b"heartbeat", "max_attempts", b"max_attempts", "max_cost_nanousd", b"max_cost_nanousd", "max_first_token", b"max_first_token", "max_token_gap", b"max_token_gap", "may_drop", b"may_drop", "on_break", b"on_break", "require_capabilities", b"require_capabilities", "sticky_key", b"sticky_key", "usage_every", b"usage_every"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__allow_fallback: _TypeAlias = _typing.Literal["allow_fallback"]  # noqa: Y015
     _WhichOneofArgType__allow_fallback: _TypeAlias = _typing.Literal["_allow_fallback", b"_allow_fallback"]  # noqa: Y015
