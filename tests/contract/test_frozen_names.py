@@ -48,6 +48,10 @@ MESSAGES = {
     "ListModelsResponse": "models route_version",
     "Model": "name is_alias targets capabilities context_tokens max_output_tokens input_nanousd_per_million "
     "output_nanousd_per_million",
+    "EmbedRequest": "model inputs dimensions input_type routing request_id labels provider_options_json "
+    "allow_other_models",
+    "EmbedResponse": "request_id embeddings dimensions model usage route attempts created warnings",
+    "Embedding": "index values",
     "RouteFailure": "failure_class attempts last_upstream_http_status",
     "Error": "code failure_class reason message retryable retry_after upstream_http_status upstream_code "
     "upstream_request_id",
@@ -136,6 +140,7 @@ ENUMS = {
     "RouteVersion.State": ("STATE", "RUNNING CANARY SUPERSEDED ROLLED_BACK"),
     "RouteFinding.Severity": ("SEVERITY", "WARNING ERROR"),
     "RouteChange.Op": ("OP", "ADD REMOVE REPLACE"),
+    "EmbedRequest.InputType": ("INPUT_TYPE", "QUERY DOCUMENT CLASSIFICATION CLUSTERING"),
     "OverrideMode": ("OVERRIDE_MODE", "DRAIN DISABLE FORCE_OPEN FORCE_CLOSED CLEAR"),
 }
 
@@ -145,6 +150,7 @@ COMPLETION_RPCS = {
     "ResumeStream": ("ResumeStreamRequest", "StreamFrame", True),
     "Explain": ("CompleteRequest", "RouteExplanation", False),
     "ListModels": ("ListModelsRequest", "ListModelsResponse", False),
+    "Embed": ("EmbedRequest", "EmbedResponse", False),
 }
 
 ADMIN_RPCS = {
@@ -272,6 +278,7 @@ def test_unset_is_told_from_zero() -> None:
         "Sampling": "temperature top_p top_k max_output_tokens seed frequency_penalty presence_penalty top_logprobs "
         "reasoning_max_tokens",
         "RoutingOptions": "max_attempts max_cost_nanousd allow_fallback allow_hedge",
+        "EmbedRequest": "dimensions",
         "Usage": MESSAGES["Usage"],
         "ToolChoice": "parallel",
         "FunctionTool": "strict",
