@@ -83,7 +83,7 @@ def _check(routing: pb.RoutingOptions, found: Violations) -> None:
 
 
 def _check_may_drop(names: Sequence[str], found: Violations) -> None:
-    """Note what cannot be dropped: a name that is misspelt would leave the request without targets, for no reason seen."""
+    """Note what cannot be dropped: a misspelt name would cost the request its targets, and nobody would see why."""
     if len(names) > MAX_ENTRIES:
         found.add("routing.may_drop", f"must have at most {MAX_ENTRIES} entries")
         return
