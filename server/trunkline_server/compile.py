@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from trunkline_server.config.catalogue import facts_of, named_models
+from trunkline_server.config.findings import Finding, InvalidRoutesError, format_path, in_order
 from trunkline_server.config.model import (
     AliasSettings,
     GateSettings,
@@ -24,7 +25,9 @@ from trunkline_server.config.secret import Secret
 from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.provider import ProviderSpec
 from trunkline_server.engine.snapshot import ServerLimits
-from trunkline_server.providers.base import Adapter
+from trunkline_server.providers.base import Adapter, AdapterTerms, ModelTerms
+from trunkline_server.providers.credentials import openai as openai_credentials
+from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.transport.choose import transport_class
 from trunkline_server.routing.aliases import (
@@ -48,8 +51,14 @@ from trunkline_server.routing.types import OnBreak, TargetId
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
 
-ADAPTERS: Mapping[str, Callable[[], Adapter]] = {"openai": OpenAIAdapter}
+ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {"openai": OpenAIAdapter}
 """What speaks each wire protocol."""
+
+WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {}
+"""What speaks the further wires that some protocols have, by protocol and the `wire` of a model's facts."""
+
+CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {"openai": openai_credentials.credential}
+"""What makes a secret into a credential, by protocol; raises CredentialError."""
 
 _NANOUSD_PER_USD = 1_000_000_000
 
@@ -83,15 +92,22 @@ NOTHING = Blueprint(RoutesDocument.model_construct(version=1, providers={}), "",
 
 
 def prepare(routes: LoadedRoutes) -> Blueprint:
-    """Build all of a validated document that needs no live state. Pure, for any thread; may take some time."""
+    """Build all of a validated document that needs no live state. Pure, for any thread; may take some time.
+
+    Raises InvalidRoutesError for secrets that cannot be credentials of their provider's protocol.
+    """
     document = routes.document
-    facts = {name: _facts(facts_of(document, name)) for name in named_models(document)}
+    facts = {name: facts_of(document, name) for name in named_models(document)}
+    known = {name: _facts(model) for name, model in facts.items()}
+    providers, findings = _providers(document, routes.secrets, facts)
+    if findings:
+        raise InvalidRoutesError(in_order(findings))
     return Blueprint(
         document,
         routes.sha256,
-        {name: _provider(name, settings, routes.secrets) for name, settings in document.providers.items()},
-        {name: _alias(name, settings, facts) for name, settings in document.aliases.items()},
-        facts,
+        providers,
+        {name: _alias(name, settings, known) for name, settings in document.aliases.items()},
+        known,
         _limits(document),
         frozenset(
             TargetId(target.provider, target.model)
@@ -102,23 +118,70 @@ def prepare(routes: LoadedRoutes) -> Blueprint:
     )
 
 
-def _provider(name: str, settings: ProviderSettings, secrets: Mapping[tuple[str, str], Secret]) -> ProviderSpec:
+def _providers(
+    document: RoutesDocument, secrets: Mapping[tuple[str, str], Secret], facts: Mapping[str, ModelSettings]
+) -> tuple[dict[str, ProviderSpec], list[Finding]]:
+    models: dict[str, dict[str, ModelTerms]] = {}
+    for name, model in facts.items():
+        provider, _, upstream = name.partition("/")
+        models.setdefault(provider, {})[upstream] = _model_terms(model)
+    findings: list[Finding] = []
+    specs = {
+        name: _provider(_terms(name, settings, models.get(name, {})), settings, secrets, findings)
+        for name, settings in document.providers.items()
+    }
+    return specs, findings
+
+
+def _terms(name: str, settings: ProviderSettings, models: Mapping[str, ModelTerms]) -> AdapterTerms:
+    return AdapterTerms(
+        name,
+        settings.base_url.rstrip("/"),
+        models,
+        region=settings.region,
+        api_version=settings.api_version,
+        deployments=dict(settings.deployments),
+    )
+
+
+def _model_terms(model: ModelSettings) -> ModelTerms:
+    capabilities = None if model.capabilities is None else frozenset(model.capabilities)
+    return ModelTerms(model.max_output_tokens, capabilities, model.wire or "")
+
+
+def _provider(
+    terms: AdapterTerms,
+    settings: ProviderSettings,
+    secrets: Mapping[tuple[str, str], Secret],
+    findings: list[Finding],
+) -> ProviderSpec:
     transport_class(settings.transport)  # imported here, so that nothing is imported on the event loop
-    adapter = ADAPTERS[settings.protocol]()
+    protocol = settings.protocol
     auth: dict[str, Mapping[str, str]] = {}
+    signers: dict[str, Signer] = {}
     keys: list[KeySpec] = []
-    for key in settings.keys:
-        secret = secrets[name, key.id]
-        auth[key.id] = adapter.auth_headers(secret.reveal())
+    for index, key in enumerate(settings.keys):
+        secret = secrets[terms.provider, key.id]
         keys.append(key_spec(key, secret, adaptive=settings.gate.adaptive is not None))
+        auth[key.id] = {}
+        try:
+            credential = CREDENTIALS[protocol](secret.reveal(), terms)
+        except CredentialError as error:
+            path = format_path(("providers", terms.provider, "keys", index, "secret"))
+            findings.append(Finding("error", path, None, "bad_credential", str(error)))
+            continue
+        if isinstance(credential, StaticHeaders):
+            auth[key.id] = credential.headers
+        else:
+            signers[key.id] = credential
     if not keys:
         auth[KEYLESS] = {}
         keys.append(KeySpec(KEYLESS, 1.0))
     times = settings.timeouts
     return ProviderSpec(
-        name,
-        settings.base_url.rstrip("/"),
-        settings.protocol,
+        terms.provider,
+        terms.base_url,
+        protocol,
         settings.transport,
         tuple(keys),
         auth,
@@ -126,7 +189,23 @@ def _provider(name: str, settings: ProviderSettings, secrets: Mapping[tuple[str,
         Timeouts(times.connect_s, times.first_token_s, times.stall_s, times.response_s),
         CircuitLimits(**settings.circuit.model_dump()),
         BudgetLimits(**settings.retry_budget.model_dump()),
+        terms,
+        ADAPTERS[protocol](terms),
+        _wires(protocol, terms),
+        signers,
     )
+
+
+def _wires(protocol: str, terms: AdapterTerms) -> dict[str, Adapter]:
+    """Return the adapters of the models that need another wire; models of one wire share one."""
+    made: dict[str, Adapter] = {}
+    wires: dict[str, Adapter] = {}
+    for name, model in terms.models.items():
+        if model.wire and (protocol, model.wire) in WIRES:
+            if model.wire not in made:
+                made[model.wire] = WIRES[protocol, model.wire](terms)
+            wires[name] = made[model.wire]
+    return wires
 
 
 def key_spec(settings: KeySettings, secret: Secret, *, adaptive: bool = False) -> KeySpec:

@@ -10,13 +10,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from trunkline_server.compile import ADAPTERS, Blueprint, prepare
+from trunkline_server.compile import Blueprint, prepare
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.engine.defects import report_defect
 from trunkline_server.engine.endpoint import Endpoint
 from trunkline_server.engine.provider import LiveProvider, ProviderSpec
+from trunkline_server.engine.signers import SignerBook
 from trunkline_server.engine.snapshot import Snapshot, Snapshots
-from trunkline_server.providers.base import Adapter
 from trunkline_server.providers.transport.base import Transport, TransportName
 from trunkline_server.providers.transport.choose import make_transport
 from trunkline_server.routing.clock import Clock
@@ -55,7 +55,7 @@ class LiveRoutes:
         self._rng = rng
         self._make_transport = transport
         self._transports: dict[str, Transport] = {}
-        self._adapters: dict[str, Adapter] = {}
+        self._signers = SignerBook()
         self._trial: _Trial | None = None
         self._ending: list[LiveProvider] = []
         """Providers of a trial that was published: nothing new comes to them, and who waits there is still served."""
@@ -144,6 +144,7 @@ class LiveRoutes:
 
     async def aclose(self) -> None:
         """Close every transport, once nothing is sent any more. Idempotent."""
+        self._signers.close()
         for transport in self.transports:
             await transport.aclose()
 
@@ -156,10 +157,17 @@ class LiveRoutes:
     def _endpoint(self, spec: ProviderSpec) -> Endpoint:
         if spec.transport not in self._transports:
             self._transports[spec.transport] = self._make_transport(spec.transport)
-        if spec.protocol not in self._adapters:
-            self._adapters[spec.protocol] = ADAPTERS[spec.protocol]()
-        adapter, transport = self._adapters[spec.protocol], self._transports[spec.transport]
-        return Endpoint(spec.base_url, adapter, transport, spec.auth, spec.timeouts)
+        if spec.adapter is None:
+            raise ValueError(f"{spec.name} has no adapter: its document was not prepared")
+        return Endpoint(
+            spec.base_url,
+            spec.adapter,
+            self._transports[spec.transport],
+            spec.auth,
+            spec.timeouts,
+            spec.wires,
+            self._signers.of(spec),
+        )
 
     def _retire(self, gone: Iterable[LiveProvider], *, promoted: bool) -> None:
         """Let nobody in any more at providers that no new request comes to. `promoted`: the trial was published.

@@ -31,7 +31,8 @@ def _names(built: str, *, later: str = "") -> Names:
 SETTINGS: Final[Mapping[str, Names]] = {
     "": _names("version providers models aliases callers admins server"),
     "providers.*": _names(
-        "protocol base_url keys gate timeouts circuit retry_budget transport allow_plaintext",
+        "protocol base_url keys gate timeouts circuit retry_budget transport allow_plaintext region api_version"
+        " deployments",
         later="preset",
     ),
     "providers.*.keys[]": _names(
@@ -46,7 +47,7 @@ SETTINGS: Final[Mapping[str, Names]] = {
     "providers.*.retry_budget": _names("ratio recovering_ratio floor_per_s"),
     "models.*": _names(
         "context_tokens max_output_tokens input_usd_per_million output_usd_per_million capabilities"
-        " regions first_token_s stall_s response_s"
+        " regions wire first_token_s stall_s response_s"
     ),
     "aliases.*": _names(
         "tiers on_break allow_prompted_continuation on_key_rejected on_content_filtered hedge max_attempts"
@@ -67,6 +68,7 @@ SETTINGS: Final[Mapping[str, Names]] = {
 VALUES: Final[Mapping[str, Names]] = {
     "providers.*.protocol": _names("openai", later="anthropic gemini bedrock azure_openai cohere"),
     "providers.*.transport": _names("aiohttp httpx"),
+    "models.*.wire": _names("chat responses"),
     "aliases.*.tiers[].strategy": _names("weighted least_loaded lowest_cost lowest_latency"),
     "aliases.*.on_break": _names("FAIL RESTART CONTINUE"),
     "aliases.*.on_key_rejected": _names("fail next_target"),

@@ -177,6 +177,8 @@ Label = Annotated[str, AfterValidator(_label)]
 TargetName = Annotated[str, AfterValidator(_target)]
 """``provider/model``; the model's own name may hold further slashes."""
 
+ModelName = Annotated[str, AfterValidator(_model_pattern)]
+"""A model's upstream name."""
 ModelPattern = Annotated[str, AfterValidator(_model_pattern)]
 """The upstream name of a model, or a shell-style pattern of such names: ``gpt-4o*``, ``*``."""
 

@@ -22,6 +22,7 @@ from trunkline_server.config.fields import (
     InFlight,
     Label,
     MaxCostUsd,
+    ModelName,
     ModelPattern,
     PerMinute,
     PerSecond,
@@ -207,6 +208,15 @@ class ProviderSettings(Settings):
     allow_plaintext: Flag = False
     """Permits http to hosts other than loopback: keys and prompts then travel readable. Default false."""
 
+    region: Annotated[Label | None, GIVEN] = None
+    """bedrock: the region that calls are signed for, if the host of `base_url` does not say it."""
+
+    api_version: Annotated[Label | None, GIVEN] = None
+    """azure_openai: the version of the API that is asked for. Default: the adapter's own."""
+
+    deployments: Mapping[ModelName, Label] = {}
+    """azure_openai: the deployment that serves a model, by the model's name. Default: it is named like the model."""
+
 
 class ModelFacts(Settings):
     """What is known of an upstream model. A fact that is not given is unknown, which is not zero."""
@@ -228,6 +238,9 @@ class ModelFacts(Settings):
 
     regions: Annotated[tuple[Label, ...] | None, GIVEN] = None
     """Where the model is served, such as us and eu; words of your own, compared with what requests ask for."""
+
+    wire: Annotated[Literal["chat", "responses"] | None, GIVEN] = None
+    """openai, azure_openai: which of the protocol's two wires serves the model. Default chat completions."""
 
     first_token_s: Annotated[Seconds | None, GIVEN] = None
     """Replaces the provider's `timeouts.first_token_s` for this model, in seconds."""

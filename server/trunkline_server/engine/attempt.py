@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
-from trunkline_server.providers.base import AttemptError, RateLimitHeaders, StreamDecoder, WireCall
+from trunkline_server.providers.base import Adapter, AttemptError, RateLimitHeaders, StreamDecoder, WireCall
 from trunkline_server.providers.transport.base import (
     MAX_BODY_BYTES,
     MAX_ERROR_BODY_BYTES,
@@ -39,6 +39,8 @@ class Dispatched:
     call: WireCall
     key_id: str
     timeouts: Timeouts
+    adapter: Adapter
+    """What wrote the call, and reads what comes back."""
     heard: Callable[[RateLimitHeaders], None] | None = None
     """Told what a response says of its key's limits; None: the key has none that matter."""
 
@@ -48,7 +50,7 @@ async def ask(sent: Dispatched) -> Answer:
     response = await _open(sent)
     try:
         body = await _read(response, MAX_BODY_BYTES)
-        return sent.endpoint.adapter.decode_answer(response.status, response.headers, body)
+        return sent.adapter.decode_answer(response.status, response.headers, body)
     finally:
         response.close()
 
@@ -56,6 +58,8 @@ async def ask(sent: Dispatched) -> Answer:
 async def _open(sent: Dispatched) -> UpstreamResponse:
     """Send, and return a response with a 2xx head; anything else is classified and raised."""
     request = sent.endpoint.request(sent.call, sent.key_id)
+    if sent.endpoint.signers:
+        request = await sent.endpoint.signed(request, sent.key_id)
     try:
         response = await sent.endpoint.transport.send(request, connect_timeout_s=sent.timeouts.connect_s)
     except ConnectError as error:
@@ -64,13 +68,13 @@ async def _open(sent: Dispatched) -> UpstreamResponse:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the response was not HTTP as we know it")) from error
     except TransportError as error:
         raise AttemptError(Failure(FailureClass.PROTOCOL, "the request cannot be sent as HTTP")) from error
-    if sent.heard is not None and (limits := sent.endpoint.adapter.limits(response.headers)) is not None:
+    if sent.heard is not None and (limits := sent.adapter.limits(response.headers)) is not None:
         sent.heard(limits)
     if response.status in _OK:
         return response
     try:
         body = await _read_error(response)
-        raise AttemptError(sent.endpoint.adapter.classify(response.status, response.headers, body))
+        raise AttemptError(sent.adapter.classify(response.status, response.headers, body))
     finally:
         response.close()
 

@@ -179,7 +179,8 @@ class Attempts(ABC, Generic[_Result]):
         try:
             call = await self._wire_call(record, endpoint)
             heard = self._heard(record, provider)
-            sent = Dispatched(endpoint, call, record.served_by.key_id, timeouts, heard)
+            adapter = endpoint.adapter_of(record.served_by.target.model)
+            sent = Dispatched(endpoint, call, record.served_by.key_id, timeouts, adapter, heard)
             result = await self._exchange(sent, record, alarm)
         except AttemptError as error:
             failure = endpoint.without_key(error.failure, record.served_by.key_id)
@@ -309,7 +310,7 @@ class Attempts(ABC, Generic[_Result]):
 
     async def _wire_call(self, record: AttemptRecord, endpoint: Endpoint) -> WireCall:
         """Return the encoded request of an attempt: written once for each candidate, however often it is sent."""
-        adapter = endpoint.adapter
+        adapter = endpoint.adapter_of(record.served_by.target.model)
         request = self._request_of(record)
         own = request is self.request
         written_by, call = self._wire_calls.get(record.candidate, (None, None)) if own else (None, None)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from trunkline_server.chat.message import MediaPart, Part, ToolResultPart
+from trunkline_server.chat.features import features_of
+from trunkline_server.chat.message import MediaPart, Part, TextPart, ToolResultPart
 from trunkline_server.chat.request import ChatRequest, FunctionTool, JsonSchemaOutput, ProviderTool
 from trunkline_server.routing.demand import Demand
 
@@ -30,10 +31,12 @@ def demand_of(request: ChatRequest, *, input_tokens: int = 0, streams: bool = Tr
         capabilities.add(REASONING)
     for message in request.messages:
         for part in message.parts:
-            _note_media(part, capabilities, only)
+            if type(part) is not TextPart:  # most parts are
+                _note_media(part, capabilities, only)
     routing = request.routing
     return Demand(
         frozenset(capabilities),
+        features_of(request),
         frozenset(only),
         routing.exclude_targets,
         routing.allow_fallback,

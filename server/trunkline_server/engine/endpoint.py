@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from trunkline_server.providers.base import Adapter, WireCall
+from trunkline_server.providers.credentials.base import Signer
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.routing.aliases import ModelFacts
 from trunkline_server.routing.failures import Failure
@@ -85,20 +86,39 @@ class Endpoint:
     adapter: Adapter
     transport: Transport
     auth: Mapping[str, Mapping[str, str]] = field(repr=False)
-    """Key id to the headers that carry its secret."""
+    """Key id to the headers that carry its secret; none for one that signs."""
     timeouts: Timeouts = Timeouts()
+    wires: Mapping[str, Adapter] = field(default_factory=dict)
+    """The adapters of those models that need another one than `adapter`."""
+    signers: Mapping[str, Signer] = field(default_factory=dict, repr=False)
+    """Key id to what signs its calls, of those keys whose secret is no header."""
+
+    @property
+    def adapters(self) -> tuple[Adapter, ...]:
+        """Every adapter that a call may be written by, each once."""
+        return tuple(dict.fromkeys((self.adapter, *self.wires.values())))
+
+    def adapter_of(self, model: str) -> Adapter:
+        """Return what writes and reads the calls to one upstream model."""
+        return self.wires.get(model, self.adapter) if self.wires else self.adapter
 
     def request(self, call: WireCall, key_id: str) -> UpstreamRequest:
-        """Return the upstream request of `call` with the credentials of one of its keys."""
+        """Return the upstream request of `call` with the credentials of one of its keys, unless that one signs."""
         return UpstreamRequest(self.base_url + call.path, {**call.headers, **self.auth[key_id]}, call.body)
+
+    async def signed(self, request: UpstreamRequest, key_id: str) -> UpstreamRequest:
+        """Return the request with its key's signature, if that key signs; raise AttemptError if it cannot."""
+        signer = self.signers.get(key_id)
+        return request if signer is None else await signer.sign(request, self.transport)
 
     def without_key(self, failure: Failure, key_id: str) -> Failure:
         """Return `failure` with the key hidden that was sent: an error may repeat it, whatever it looks like.
 
         Adapters hide what looks like a secret. Only here is it known what one is.
         """
-        for header in self.auth[key_id].values():
-            secret = header.removeprefix(_SCHEME)
+        signer = self.signers.get(key_id)
+        headers = (header.removeprefix(_SCHEME) for header in self.auth[key_id].values())
+        for secret in headers if signer is None else signer.hidden:
             if len(secret) >= _MIN_SECRET_CHARS:
                 failure = replace(
                     failure,

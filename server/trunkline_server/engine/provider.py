@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 from trunkline_server.engine.admission import Desk
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
+from trunkline_server.providers.base import NO_TERMS, Adapter, AdapterTerms
+from trunkline_server.providers.credentials.base import Signer
 from trunkline_server.providers.transport.base import TransportName
 from trunkline_server.routing.budget import BudgetLimits, RetryBudget
 from trunkline_server.routing.circuit import DEFAULT_LIMITS, Circuit, CircuitLimits
@@ -43,6 +45,14 @@ class ProviderSpec:
     timeouts: Timeouts = field(default_factory=Timeouts)
     circuit: CircuitLimits = DEFAULT_LIMITS
     budget: BudgetLimits = field(default_factory=BudgetLimits)
+    terms: AdapterTerms = NO_TERMS
+    """What its adapters were made of."""
+    adapter: Adapter | None = field(default=None, repr=False, compare=False)
+    """What speaks its protocol; `terms` stand for it in comparisons. None: it cannot be called."""
+    wires: Mapping[str, Adapter] = field(default_factory=dict, repr=False, compare=False)
+    """Model to its adapter, of those that need another one."""
+    signers: Mapping[str, Signer] = field(default_factory=dict, repr=False, compare=False)
+    """Key id to what signs its calls, of those keys whose secret is no header."""
 
     def __post_init__(self) -> None:
         """Refuse what could not be applied later, when nothing may fail any more."""

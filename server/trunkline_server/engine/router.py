@@ -190,10 +190,12 @@ class RoutingEngine:
             if provider is None:
                 violations.append(FieldViolation(where, "there is no provider of this name"))
                 continue
-            violations += [
+            found = dict.fromkeys(
                 FieldViolation(f"{where}.{finding.path}", finding.message)
-                for finding in provider.endpoint.adapter.check_options(options, caller.provider_options)
-            ]
+                for adapter in provider.endpoint.adapters
+                for finding in adapter.check_options(options, caller.provider_options)
+            )
+            violations += found
         return violations
 
 

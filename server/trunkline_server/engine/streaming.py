@@ -153,7 +153,7 @@ class StreamingCall(Call[Finished]):
     # One attempt.
 
     async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> Finished:
-        stream = OpenStream(sent, sent.endpoint.adapter.stream_decoder(self.request))
+        stream = OpenStream(sent, sent.adapter.stream_decoder(self.request))
         alarm.set(record.dispatched_at + sent.timeouts.first_token_s, FailureClass.FIRST_TOKEN_TIMEOUT)
         self._streams_open[record.attempt] = stream
         try:

@@ -1,18 +1,21 @@
 """The interface that every wire protocol implements: a translator without I/O.
 
 An adapter turns a neutral request into bytes for one provider, and that provider's bytes into neutral deltas,
-answers and classified failures. It never sends, waits or retries.
+answers and classified failures. It never sends, waits or retries, and knows no key: see `credentials`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage, Warning_
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.routing.failures import Failure
+
+if TYPE_CHECKING:
+    from trunkline_server.providers.embedding import EmbeddingAdapter
 
 
 class AttemptError(Exception):
@@ -21,6 +24,51 @@ class AttemptError(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.failure_class.value)
         self.failure = failure
+
+
+@dataclass(frozen=True, slots=True)
+class ModelTerms:
+    """What an adapter has to know of one upstream model. None: unknown."""
+
+    max_output_tokens: int | None = None
+    capabilities: frozenset[str] | None = None
+    wire: str = ""
+    """Another wire of the protocol that the model needs, such as `responses`; empty: the protocol's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Quirks:
+    """In what a server differs from the protocol that it speaks. The default is the vendor's own server."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdapterTerms:
+    """What a routes document says of a provider that its adapter and its keys have to know."""
+
+    provider: str = ""
+    """Its name in the document, which options, tools and reasoning of a request carry."""
+    base_url: str = ""
+    """Without a slash at its end."""
+    models: Mapping[str, ModelTerms] = field(default_factory=dict)
+    """By the model's upstream name: those that the document names."""
+    quirks: Quirks = Quirks()
+    region: str | None = None
+    """Where requests are signed for, if the URL does not say it (bedrock)."""
+    api_version: str | None = None
+    """The version of the API that is asked for (azure_openai)."""
+    deployments: Mapping[str, str] = field(default_factory=dict)
+    """Model name to the name of its deployment (azure_openai); one that is not in it is named like its model."""
+
+    def model(self, name: str) -> ModelTerms:
+        """Return what is known of a model; nothing, if the document does not name it."""
+        return self.models.get(name, UNKNOWN_MODEL)
+
+
+UNKNOWN_MODEL = ModelTerms()
+"""Nothing is known."""
+
+NO_TERMS = AdapterTerms()
+"""A vendor's own server, of which nothing is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +137,17 @@ class StreamDecoder(Protocol):
 
 
 class Adapter(Protocol):
-    """One wire protocol."""
+    """One wire of one protocol, for one provider. Made once a reload; serves any number of calls at once."""
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What of a request it can carry, in the words of `features`."""
+        ...
+
+    @property
+    def embeddings(self) -> EmbeddingAdapter | None:
+        """Its translator for embeddings; None if the protocol has none."""
+        ...
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that the adapter writes itself or that raises cost and is not in `allowed`."""
@@ -97,10 +155,6 @@ class Adapter(Protocol):
 
     def encode(self, request: ChatRequest, provider: str, model: str, *, stream: bool) -> WireCall:
         """Write the call for upstream model id `model` of the provider named `provider`."""
-        ...
-
-    def auth_headers(self, secret: str) -> Mapping[str, str]:
-        """Return the headers that carry the credential; made once a key, not once a call."""
         ...
 
     def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:

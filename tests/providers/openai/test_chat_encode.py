@@ -365,8 +365,3 @@ def test_a_mime_type_cannot_break_the_json() -> None:
     assert body["messages"][0]["content"] == [
         {"type": "image_url", "image_url": {"url": 'data:image/png"},"x":";base64,YQ=='}}
     ]
-
-
-def test_the_credential_is_a_bearer_token() -> None:
-    """A key travels in the authorization header alone."""
-    assert dict(OpenAIAdapter().auth_headers("sk-1")) == {"authorization": "Bearer sk-1"}

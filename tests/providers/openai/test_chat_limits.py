@@ -10,7 +10,7 @@ import pytest
 
 from trunkline_server.providers.base import RateLimitHeaders
 from trunkline_server.providers.openai import read_limits
-from trunkline_server.providers.openai.limits import duration_s, retry_after_s
+from trunkline_server.providers.retry_after import duration_s, retry_after_s
 
 
 def test_limits_are_read_as_openai_writes_them() -> None:

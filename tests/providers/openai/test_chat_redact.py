@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trunkline_server.providers.openai.redact import MAX_TEXT_BYTES, redact, shown_text
+from trunkline_server.providers.redact import MAX_TEXT_BYTES, redact, shown_text
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.request import ChatRequest
-from trunkline_server.providers.base import OptionFinding, RateLimitHeaders, WireCall
+from trunkline_server.providers.base import NO_TERMS, AdapterTerms, OptionFinding, RateLimitHeaders, WireCall
+from trunkline_server.providers.embedding import EmbeddingAdapter
 from trunkline_server.providers.openai.classify import classify_response
 from trunkline_server.providers.openai.decode import decode_answer
 from trunkline_server.providers.openai.encode import encode_call
@@ -23,6 +24,13 @@ class OpenAIAdapter:
     max_tokens_field: ClassVar[str] = "max_completion_tokens"
     """The body's name for the output limit; compatible servers that know only `max_tokens` get a subclass."""
 
+    embeddings: EmbeddingAdapter | None = None
+
+    features: frozenset[str] = frozenset()
+
+    def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
+        self._terms = terms
+
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.
 
@@ -34,10 +42,6 @@ class OpenAIAdapter:
     def encode(self, request: ChatRequest, provider: str, model: str, *, stream: bool) -> WireCall:
         """Write the call; options of the request must have passed `check_options`."""
         return encode_call(request, provider, model, stream=stream, max_tokens_field=self.max_tokens_field)
-
-    def auth_headers(self, secret: str) -> Mapping[str, str]:
-        """Return the bearer token's header."""
-        return {"authorization": f"Bearer {secret}"}
 
     def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  the interface has it for protocols with meaningful 2xx codes
         """Read a whole 2xx answer; raise AttemptError if it is none."""

@@ -8,11 +8,11 @@ from typing import Final
 from trunkline_server.chat.answer import Answer, Finished, FinishReason, TokenLogprob, Warning_
 from trunkline_server.chat.message import Message, Part, RefusalPart, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.openai.classify import classify_under_ok, filtered_error, protocol_error
+from trunkline_server.providers.failures import filtered_error, protocol_error
+from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
+from trunkline_server.providers.openai.classify import classify_under_ok
 from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
-from trunkline_server.providers.openai.toolcalls import NO_ARGUMENTS, made_id
 from trunkline_server.providers.openai.wire import (
-    DECODING_ERRORS,
     AnswerWire,
     ChoiceWire,
     ContentItem,
@@ -22,10 +22,10 @@ from trunkline_server.providers.openai.wire import (
     arguments_text,
     decode_answer_wire,
     holds_error,
-    is_json,
     shown_reasoning,
     thinking_text,
 )
+from trunkline_server.providers.tool_arguments import NO_ARGUMENTS, made_id
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _EMPTY: Final = MessageWire()

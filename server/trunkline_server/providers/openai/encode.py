@@ -11,8 +11,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-import msgspec
-
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import (
     ChatRequest,
@@ -24,6 +22,7 @@ from trunkline_server.chat.request import (
     ToolChoice,
 )
 from trunkline_server.providers.base import WireCall
+from trunkline_server.providers.json_wire import encode_json
 from trunkline_server.providers.openai.messages import encode_messages, unsupported
 
 PATH: Final = "/chat/completions"
@@ -40,16 +39,6 @@ _SAME_NAMES: Final = ("temperature", "top_p", "seed", "frequency_penalty", "pres
 
 _NO_NAMES: Final = ("top_k", "reasoning_max_tokens")
 """Fields of `Sampling` that the body has no place for."""
-
-
-def _plain(value: object) -> object:
-    """Let mappings that are no dict pass, such as read-only views."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"a {type(value).__name__} has no JSON form")
-
-
-_encode: Final = msgspec.json.Encoder(enc_hook=_plain).encode
 
 
 def encode_call(request: ChatRequest, provider: str, model: str, *, stream: bool, max_tokens_field: str) -> WireCall:
@@ -74,7 +63,7 @@ def encode_call(request: ChatRequest, provider: str, model: str, *, stream: bool
     return WireCall(
         path=PATH,
         headers=_STREAM_HEADERS if stream else _UNARY_HEADERS,
-        body=_encode(body),
+        body=encode_json(body),
         warnings=tuple(warnings),
     )
 

@@ -1,22 +1,12 @@
-"""What a provider says about its rate limits: `x-ratelimit-…` and `retry-after` headers."""
+"""What a provider says about its rate limits: the `x-ratelimit-…` headers."""
 
 from __future__ import annotations
 
-import math
-import re
-import time
 from collections.abc import Mapping
-from email.utils import parsedate_to_datetime
 from typing import Final
 
 from trunkline_server.providers.base import RateLimitHeaders
-
-_UNITS_S: Final = {"d": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_PIECE: Final = re.compile(r"(\d{1,12}(?:\.\d{1,12})?)(ms|us|µs|ns|d|h|m|s)")
-_DURATION: Final = re.compile(rf"(?:{_PIECE.pattern})+")
-_MAX_VALUE_LENGTH: Final = 64
-_MAX_COUNT: Final = 2.0**53
-
+from trunkline_server.providers.retry_after import count, duration_s
 
 _NOTHING: Final = RateLimitHeaders()
 
@@ -26,63 +16,11 @@ def read_limits(headers: Mapping[str, str]) -> RateLimitHeaders | None:
     if "x-ratelimit-remaining-requests" not in headers and "x-ratelimit-remaining-tokens" not in headers:
         return None
     limits = RateLimitHeaders(
-        limit_requests=_count(headers.get("x-ratelimit-limit-requests")),
-        remaining_requests=_count(headers.get("x-ratelimit-remaining-requests")),
+        limit_requests=count(headers.get("x-ratelimit-limit-requests")),
+        remaining_requests=count(headers.get("x-ratelimit-remaining-requests")),
         reset_requests_s=duration_s(headers.get("x-ratelimit-reset-requests")),
-        limit_tokens=_count(headers.get("x-ratelimit-limit-tokens")),
-        remaining_tokens=_count(headers.get("x-ratelimit-remaining-tokens")),
+        limit_tokens=count(headers.get("x-ratelimit-limit-tokens")),
+        remaining_tokens=count(headers.get("x-ratelimit-remaining-tokens")),
         reset_tokens_s=duration_s(headers.get("x-ratelimit-reset-tokens")),
     )
     return None if limits == _NOTHING else limits
-
-
-def duration_s(value: str | None) -> float | None:
-    """Return a duration such as `6m0s`, `1h2m3.5s`, `20ms` or plain `12` in seconds; None if it is none."""
-    if value is None or len(value) > _MAX_VALUE_LENGTH:
-        return None
-    value = value.strip()
-    if _DURATION.fullmatch(value) is not None:
-        return sum(float(number) * _UNITS_S[unit] for number, unit in _PIECE.findall(value))
-    return _seconds(value)
-
-
-def retry_after_s(headers: Mapping[str, str]) -> float | None:
-    """Return how many seconds the provider asks us to stay away; None if it does not say.
-
-    `retry-after-ms` goes before `retry-after`, which is a number of seconds or an HTTP date. A date is measured
-    from the response's own `date` where there is one, so that a wrong clock on either side does no harm.
-    """
-    milliseconds = headers.get("retry-after-ms")
-    if milliseconds is not None and (value := _seconds(milliseconds)) is not None:
-        return value / 1000
-    after = headers.get("retry-after")
-    if after is None or len(after) > _MAX_VALUE_LENGTH:
-        return None
-    if (value := _seconds(after)) is not None:
-        return value
-    until = _timestamp_s(after)
-    if until is None:
-        return None
-    now = _timestamp_s(headers.get("date", ""))
-    return max(0.0, until - (time.time() if now is None else now))
-
-
-def _count(value: str | None) -> int | None:
-    seconds = None if value is None else _seconds(value)
-    return None if seconds is None or seconds > _MAX_COUNT else int(seconds)
-
-
-def _seconds(value: str) -> float | None:
-    """Return a plain number that is neither negative nor without bounds."""
-    try:
-        number = float(value[:_MAX_VALUE_LENGTH])
-    except ValueError:
-        return None
-    return number if math.isfinite(number) and number >= 0 else None
-
-
-def _timestamp_s(value: str) -> float | None:
-    try:
-        return parsedate_to_datetime(value).timestamp()
-    except (ValueError, OverflowError):
-        return None

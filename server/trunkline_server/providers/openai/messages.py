@@ -21,6 +21,7 @@ from trunkline_server.chat.message import (
     ToolResultPart,
 )
 from trunkline_server.providers.openai.media import media_item
+from trunkline_server.providers.unsupported import unsupported as left_out
 
 ERROR_MARK: Final = "Error: "
 """Stands before the text of a tool result that is an error: the protocol has no field for it."""
@@ -30,7 +31,7 @@ _ROLES: Final = {role: role.value for role in Role}
 
 def unsupported(field: str, what: str = "this field") -> Warning_:
     """Return the warning for something that was left out because chat completions has no place for it."""
-    return Warning_("UNSUPPORTED_FIELD", field, f"left out: {what} cannot be sent by the chat-completions protocol")
+    return left_out(field, "the chat-completions protocol", what)
 
 
 def encode_messages(messages: tuple[Message, ...], warnings: list[Warning_]) -> list[dict[str, Any]]:

@@ -20,11 +20,12 @@ from trunkline_server.chat.answer import (
     Usage,
 )
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.openai.classify import classify_under_ok, filtered_error, protocol_error
+from trunkline_server.providers.failures import filtered_error, protocol_error
+from trunkline_server.providers.json_wire import DECODING_ERRORS
+from trunkline_server.providers.openai.classify import classify_under_ok
 from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
 from trunkline_server.providers.openai.toolcalls import ToolCallAssembly
 from trunkline_server.providers.openai.wire import (
-    DECODING_ERRORS,
     Chunk,
     ChunkChoice,
     ChunkDelta,

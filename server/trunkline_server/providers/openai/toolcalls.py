@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from trunkline_server.chat.answer import Delta, ToolCallDelta
-from trunkline_server.providers.openai.classify import protocol_error
-from trunkline_server.providers.openai.wire import ToolCallWire, arguments_text, is_json
-
-MAX_ARGUMENTS_CHARS: Final = 8 * 1024 * 1024
-"""All arguments of one answer together; more is no answer of a model."""
-
-NO_ARGUMENTS: Final = "{}"
-"""Written for a call that ended whole without any: some servers send nothing for a function without parameters."""
-
-_MAX_CALLS: Final = 256
-_MAX_GIVEN_ID_CHARS: Final = 24
-
-
-def made_id(answer_id: str, number: int) -> str:
-    """Return an id for call `number` of an answer whose server gave none.
-
-    It is the same however the answer is read, and another in the next answer: other providers want the ids of a
-    conversation to differ.
-    """
-    tail = "".join(char for char in answer_id if char.isascii() and (char.isalnum() or char in "-_"))
-    return f"call_{tail[-_MAX_GIVEN_ID_CHARS:]}_{number}" if tail else f"call_{number}"
+from trunkline_server.providers.failures import protocol_error
+from trunkline_server.providers.json_wire import is_json
+from trunkline_server.providers.openai.wire import ToolCallWire, arguments_text
+from trunkline_server.providers.tool_arguments import MAX_ARGUMENTS_CHARS, MAX_CALLS, NO_ARGUMENTS, made_id
 
 
 class _Call:
@@ -115,7 +97,7 @@ class ToolCallAssembly:
         return None if name else self._current
 
     def _start(self, wire: ToolCallWire, deltas: list[Delta]) -> _Call:
-        if len(self._calls) >= _MAX_CALLS:
+        if len(self._calls) >= MAX_CALLS:
             raise protocol_error("its tool calls are without bounds")
         if self._current is not None:
             _close(self._current, deltas)

@@ -137,12 +137,8 @@ class Chunk(msgspec.Struct, gc=False):
     error: msgspec.Raw = msgspec.Raw()
 
 
-DECODING_ERRORS: Final = (ValueError, RecursionError)
-"""What decoding foreign bytes may raise: bad JSON or another shape, bad UTF-8, and nesting without end."""
-
 decode_answer_wire: Final = msgspec.json.Decoder(AnswerWire).decode
 decode_chunk: Final = msgspec.json.Decoder(Chunk).decode
-decode_any: Final = msgspec.json.Decoder().decode
 
 
 def holds_error(raw: msgspec.Raw) -> bool:
@@ -172,12 +168,3 @@ def arguments_text(arguments: str | dict[str, Any] | None) -> str:
     if isinstance(arguments, str):
         return arguments
     return "" if arguments is None else msgspec.json.encode(arguments).decode()
-
-
-def is_json(text: str) -> bool:
-    """Return whether `text` is one whole JSON value."""
-    try:
-        decode_any(text)
-    except DECODING_ERRORS:
-        return False
-    return True

@@ -1,0 +1,42 @@
+"""The signers of live routes: kept over reloads, so that a token is not fetched anew because a weight changed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from trunkline_server.engine.provider import ProviderSpec
+from trunkline_server.providers.credentials.base import Signer
+
+_MAX_KEPT = 4_096
+"""Signers that are remembered; more than any document has keys that sign. The oldest goes first, and is closed."""
+
+
+class SignerBook:
+    """Every signer that calls may be signed with, by what it was made of. Owns them: whoever drops one closes it.
+
+    A key that comes back with the same secret, at a provider of the same terms, gets the signer that it had.
+    """
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[object, ...], Signer] = {}
+
+    def of(self, spec: ProviderSpec) -> Mapping[str, Signer]:
+        """Return the signers of a provider's keys: those that are known, else those of `spec`, kept from now on."""
+        if not spec.signers:
+            return {}
+        fingerprints = {key.id: key.fingerprint for key in spec.keys}
+        terms = spec.terms
+        found: dict[str, Signer] = {}
+        for key_id, signer in spec.signers.items():
+            made_of = (spec.name, spec.protocol, terms.base_url, terms.region, key_id, fingerprints[key_id])
+            found[key_id] = self._known.pop(made_of, signer)
+            self._known[made_of] = found[key_id]  # the latest asked for is the last
+        while len(self._known) > _MAX_KEPT:
+            self._known.pop(next(iter(self._known))).close()
+        return found
+
+    def close(self) -> None:
+        """Close every signer. Idempotent."""
+        known, self._known = self._known, {}
+        for signer in known.values():
+            signer.close()
