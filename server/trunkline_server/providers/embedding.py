@@ -21,6 +21,9 @@ from trunkline_server.routing.failures import Failure, FailureClass
 FLOAT_BYTES: Final = 4
 """Of one number of a vector, on the wire and in memory."""
 
+_HIGH_BYTES: Final = slice(FLOAT_BYTES - 1 if sys.byteorder == "little" else 0, None, FLOAT_BYTES)
+"""The byte of each number that begins with its sign and its exponent."""
+
 
 class EmbeddingAdapter(Protocol):
     """One wire protocol's embeddings. Without state: one instance serves any number of calls at once."""
@@ -114,5 +117,8 @@ def not_vectors(what: str) -> AttemptError:
 
 
 def _is_finite(vector: array[float]) -> bool:
-    # A sum is finite unless a number is not: floats are added as doubles, and too few to reach a double's end.
-    return math.isfinite(sum(vector))
+    """Return whether every number is one: those that are none, infinities included, have an exponent of ones."""
+    high = vector.tobytes()[_HIGH_BYTES]
+    if b"\x7f" not in high and b"\xff" not in high:
+        return True  # sign and seven bits of the exponent tell it, in a tenth of the time
+    return all(map(math.isfinite, vector))

@@ -1,7 +1,7 @@
 """`POST /embeddings`: texts in, vectors out, of OpenAI and of the many servers that speak its protocol.
 
-Vectors are asked for as base64 of little-endian floats, which is a quarter of the bytes of decimals and decodes thirty
-times as fast. Servers that do not know the setting, or ignore it, send lists of numbers: both are read, whatever was
+Vectors are asked for as base64 of little-endian floats: a quarter of the bytes of decimals, and a quarter of the time
+to read them. Servers that do not know the setting, or ignore it, send lists of numbers: both are read, whatever was
 asked for.
 """
 
