@@ -61,6 +61,10 @@ def test_what_the_request_names_joins_what_it_shows() -> None:
     )
     demand = demand_of(request)
     assert demand.capabilities == {"prefill", "tools", "vision", "json_schema", "reasoning"}
+    assert demand.features == {
+        "images", "tool_result_images", "tools", "provider_tools", "json_schema", "json_with_tools",
+        "reasoning_max_tokens",
+    }  # fmt: skip
     assert demand.only_providers == {"openai"}
     assert media_bytes(request) == 4
 

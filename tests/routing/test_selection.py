@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trunkline_server.routing.aliases import (
@@ -72,6 +74,31 @@ def test_a_known_lack_of_a_capability_removes_and_an_unknown_does_not() -> None:
     plan = make_plan(default, Demand(capabilities=frozenset({"tools"})), free)
     assert names(plan) == ["b/m"]
     assert plan.removed[0].detail == "the model lacks: tools"
+
+
+def with_features(name: str, *features: str) -> AliasTarget:
+    return replace(target(name), features=frozenset(features))
+
+
+def test_a_protocol_that_lacks_a_feature_is_left_out_by_name() -> None:
+    """What it cannot carry is told, sorted; a target of which nothing is known is not filtered."""
+    default = alias([with_features("a/m", "seed"), with_features("b/m", "images", "seed", "tools"), target("c/m")])
+    plan = make_plan(default, Demand(features=frozenset({"tools", "images"})), free)
+    assert set(names(plan)) == {"b/m", "c/m"}
+    assert [(entry.constraint, entry.detail) for entry in plan.removed] == [
+        ("feature", "its protocol cannot carry: images, tools")
+    ]
+
+
+def test_a_model_that_is_named_directly_has_its_protocol_s_features() -> None:
+    """A name outside all aliases is no way around them."""
+    known = {"a": frozenset({"tools"})}
+    table = AliasTable({}, frozenset({"a", "b"}), {}, lambda asked: known.get(asked.provider))
+    demand = Demand(features=frozenset({"seed"}))
+    with pytest.raises(NoEligibleTargetError) as raised:
+        make_plan(table.resolve("a/m", EVERYBODY), demand, free)
+    assert [entry.constraint for entry in raised.value.removed] == ["feature"]
+    assert names(make_plan(table.resolve("b/m", EVERYBODY), demand, free)) == ["b/m"]
 
 
 def test_what_belongs_to_one_provider_is_served_by_it_alone() -> None:

@@ -45,6 +45,7 @@ def test_the_options_are_taken() -> None:
         max_cost_nanousd=5,
         require_capabilities=["vision", "tools"],
         allow_regions=["eu"],
+        may_drop=["seed", "*"],
     )
     options = RoutingOptions(
         max_attempts=2,
@@ -64,6 +65,7 @@ def test_the_options_are_taken() -> None:
         max_cost_nanousd=5,
         require_capabilities=frozenset({"tools", "vision"}),
         allow_regions=frozenset({"eu"}),
+        may_drop=frozenset({"seed", "*"}),
     )
     assert decoded(routing) == options
 
@@ -125,6 +127,7 @@ def test_every_option_of_the_contract_is_taken() -> None:
         heartbeat=SECOND,
         announce_early=True,
         usage_every=SECOND,
+        may_drop=["top_k"],
     )
     fields = everything.ListFields()
     assert {field.name for field, _ in fields} == {field.name for field in pb.RoutingOptions.DESCRIPTOR.fields}
@@ -166,10 +169,13 @@ def test_fallback_models_keep_their_order_each_once() -> None:
         (pb.RoutingOptions(sticky_key="k" * 257), "routing.sticky_key"),
         (pb.RoutingOptions(require_capabilities=["a", ""]), "routing.require_capabilities[1]"),
         (pb.RoutingOptions(allow_regions=["x" * 257]), "routing.allow_regions[0]"),
+        (pb.RoutingOptions(may_drop=["seed", "sead", "images"]), "routing.may_drop[1]"),
+        (pb.RoutingOptions(may_drop=["tools"]), "routing.may_drop[0]"),
+        (pb.RoutingOptions(may_drop=["seed"] * 257), "routing.may_drop"),
         (pb.RoutingOptions.FromString(b"\x18\x63"), "routing.criticality"),
         (pb.RoutingOptions.FromString(b"\x20\x63"), "routing.on_break"),
     ],
 )
 def test_a_wrong_option_is_a_violation(routing: pb.RoutingOptions, path: str) -> None:
-    """Negative limits, empty names, unknown enum values, and texts above their bounds."""
+    """Negative limits, empty and unknown names, unknown enum values, and texts above their bounds."""
     assert refused(routing) == [path]

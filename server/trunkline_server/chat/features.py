@@ -17,9 +17,11 @@ from typing import Final
 
 from trunkline_server.chat.message import MediaPart, Message, Part, Role, TextPart, ToolCallPart, ToolResultPart
 from trunkline_server.chat.request import (
+    NO_SAMPLING,
     ChatRequest,
     FunctionTool,
     JsonObjectOutput,
+    ProviderTool,
     Sampling,
     ToolChoice,
     ToolMode,
@@ -145,15 +147,14 @@ _SYSTEM: Final = frozenset({Role.SYSTEM, Role.DEVELOPER})
 def features_of(request: ChatRequest) -> frozenset[str]:
     """Return the features that a target must have to serve the request: all but hints and what may be dropped."""
     asked: set[str] = set()
-    _note_sampling(request.sampling, asked)
+    if request.sampling is not NO_SAMPLING:
+        _note_sampling(request.sampling, asked)
     for message in request.messages:
         for part in message.parts:
             if type(part) is not TextPart:  # most parts are
                 _note_part(part, message, asked)
-    if request.tools:
-        asked.update("tools" if isinstance(tool, FunctionTool) else "provider_tools" for tool in request.tools)
-    if request.tool_choice is not None:
-        _note_choice(request.tool_choice, asked)
+    if request.tools or request.tool_choice is not None:
+        _note_tools(request.tools, request.tool_choice, asked)
     if request.output is not None:
         asked.add("json_object" if isinstance(request.output, JsonObjectOutput) else "json_schema")
         if request.tools:
@@ -216,7 +217,10 @@ def _note_result(result: ToolResultPart, asked: set[str]) -> None:
             _note_result(part, asked)
 
 
-def _note_choice(choice: ToolChoice, asked: set[str]) -> None:
+def _note_tools(tools: tuple[FunctionTool | ProviderTool, ...], choice: ToolChoice | None, asked: set[str]) -> None:
+    asked.update("tools" if isinstance(tool, FunctionTool) else "provider_tools" for tool in tools)
+    if choice is None:
+        return
     if choice.function is not None:
         asked.add("tool_choice_function")
     elif choice.mode in _CHOICES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 from trunkline_server.chat.message import Message
 from trunkline_server.routing.types import Criticality, OnBreak
@@ -52,6 +52,10 @@ class Sampling:
         """Whether the request wants the model to think, which makes its first token late."""
         effort = self.reasoning_effort
         return bool(self.reasoning_max_tokens) or (effort is not None and effort is not ReasoningEffort.NONE)
+
+
+NO_SAMPLING: Final = Sampling()
+"""Everything is left to the provider: the one object of its kind that a request without settings has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +141,7 @@ class ChatRequest:
     """An alias, or `provider/model`."""
     messages: tuple[Message, ...]
     request_id: str
-    sampling: Sampling = Sampling()
+    sampling: Sampling = NO_SAMPLING
     tools: tuple[FunctionTool | ProviderTool, ...] = ()
     tool_choice: ToolChoice | None = None
     output: JsonObjectOutput | JsonSchemaOutput | None = None

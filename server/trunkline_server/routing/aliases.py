@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -66,6 +66,8 @@ class AliasTarget:
     weight: float = 1.0
     variant: str = ""
     facts: ModelFacts = UNKNOWN_FACTS
+    features: frozenset[str] | None = None
+    """What of a request its protocol can carry; None is unknown, which restricts nothing."""
 
 
 class Tier:
@@ -158,18 +160,32 @@ class UnknownModelError(Exception):
         """Where in the request the name stands."""
 
 
+FeaturesOf = Callable[[TargetId], frozenset[str] | None]
+"""Returns what of a request a target's protocol can carry; None: unknown."""
+
+
+def unknown_features(target: TargetId) -> None:
+    """Return that nothing is known of a target's protocol."""
+
+
 class AliasTable:
     """All aliases of a snapshot, and the models that may be named directly.
 
-    `providers`: the names of all providers. `facts`: what is known, by `provider/model`.
+    `providers`: the names of all providers. `facts`: what is known, by `provider/model`. `features_of`: for models that
+    are named directly; the targets of aliases have theirs.
     """
 
     def __init__(
-        self, aliases: Mapping[str, Alias], providers: frozenset[str], facts: Mapping[str, ModelFacts]
+        self,
+        aliases: Mapping[str, Alias],
+        providers: frozenset[str],
+        facts: Mapping[str, ModelFacts],
+        features_of: FeaturesOf = unknown_features,
     ) -> None:
         self._aliases = dict(aliases)
         self._providers = providers
         self._facts = dict(facts)
+        self._features_of = features_of
         self._direct_outputs: dict[str, OutputSizes] = {}
         """Of the models that were named directly and have facts, so not of whatever somebody makes up."""
         self._known_models = frozenset(facts) | {
@@ -185,8 +201,7 @@ class AliasTable:
         elif "/" in model and (caller.models is None or model in caller.models):
             provider, _, upstream = model.partition("/")
             if provider in self._providers and upstream:
-                target = AliasTarget(TargetId(provider, upstream), facts=self._facts.get(model, UNKNOWN_FACTS))
-                return Alias("", (Tier((target,)),), outputs=self._outputs_of(model))
+                return Alias("", (Tier((self._direct(model),)),), outputs=self._outputs_of(model))
         raise UnknownModelError(model, _near(model, self.names_for(caller)))
 
     def with_fallbacks(self, alias: Alias, models: Sequence[str], caller: Caller) -> Alias:
@@ -222,6 +237,12 @@ class AliasTable:
                 self._aliases[name] = replace(alias, outputs=known.outputs, tiers=tiers)
         direct = older._direct_outputs
         self._direct_outputs = {model: sizes for model, sizes in direct.items() if model in self._facts}
+
+    def _direct(self, model: str) -> AliasTarget:
+        provider, _, upstream = model.partition("/")
+        target = TargetId(provider, upstream)
+        facts = self._facts.get(model, UNKNOWN_FACTS)
+        return AliasTarget(target, facts=facts, features=self._features_of(target))
 
     def _outputs_of(self, model: str) -> OutputSizes:
         if model not in self._facts:

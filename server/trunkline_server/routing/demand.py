@@ -15,6 +15,8 @@ class Demand:
     capabilities: frozenset[str] = frozenset()
     """`tools`, `vision`, `json_schema`, `reasoning`, and what the request names itself; a model whose capabilities are
     unknown is not filtered."""
+    features: frozenset[str] = frozenset()
+    """What the request asks of a target's protocol; a target whose protocol's features are unknown is not filtered."""
     only_providers: frozenset[str] = frozenset()
     """Providers named by a file id or a provider's own tool: nobody else can serve. More than one: nobody can."""
     excluded: frozenset[str] = frozenset()

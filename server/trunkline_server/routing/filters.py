@@ -15,6 +15,9 @@ from trunkline_server.routing.types import TargetId
 COST = "cost"
 """The constraint of a target that would cost more than request or alias allow."""
 
+FEATURE = "feature"
+"""The constraint of a target whose protocol cannot carry what the request asks for."""
+
 Constraint = tuple[str, str]
 """What stands against a target, in a word and in words."""
 
@@ -33,6 +36,9 @@ def unfit(member: AliasTarget, tier: int, demand: Demand) -> Constraint | None:
     if demand.only_providers and demand.only_providers != {target.provider}:
         needed = ", ".join(sorted(demand.only_providers))
         return "provider", f"the request has parts that only {needed} can read"
+    if demand.features and member.features is not None and not demand.features <= member.features:
+        lacking = ", ".join(sorted(demand.features - member.features))
+        return FEATURE, f"its protocol cannot carry: {lacking}"
     return _lacking(target, member.facts, demand)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 
 from trunkline import v1 as pb
-from trunkline_server.chat.request import ChatRequest, RoutingOptions, Sampling
+from trunkline_server.chat.request import NO_SAMPLING, ChatRequest, RoutingOptions
 from trunkline_server.engine.frames import FieldViolation
 from trunkline_server.rpc.decode_message import decode_messages
 from trunkline_server.rpc.decode_options import decode_labels, decode_provider_options
@@ -24,7 +24,6 @@ MAX_REQUEST_ID_BYTES = 128
 MAX_STREAM_ID_BYTES = 64
 
 _IDS = random.Random(secrets.token_bytes(32))  # noqa: S311  an id is unique, not secret; no call to the system each time
-_NO_SAMPLING = Sampling()
 _NO_ROUTING = RoutingOptions()
 
 
@@ -63,7 +62,7 @@ def decode_request(
     if not model or len(model) > MAX_MODEL_BYTES or len(model.encode()) > MAX_MODEL_BYTES:
         found.add("model", f"must be an alias or provider/model of 1 to {MAX_MODEL_BYTES} bytes")
     messages = decode_messages(request.messages, found)
-    sampling = decode_sampling(request.sampling, found) if is_set("sampling") else _NO_SAMPLING
+    sampling = decode_sampling(request.sampling, found) if is_set("sampling") else NO_SAMPLING
     tools = decode_tools(request.tools, found) if request.tools else ()
     tool_choice = decode_tool_choice(request.tool_choice, tools, found) if is_set("tool_choice") else None
     output = decode_output(request.output, found) if is_set("output") else None
