@@ -6,7 +6,6 @@ errors and rate-limit headers are read by the adapter itself.
 
 from __future__ import annotations
 
-import binascii
 import math
 import sys
 from array import array
@@ -91,13 +90,15 @@ def in_order(found: Iterable[tuple[int, array[float]]], count: int) -> list[arra
     return vectors
 
 
-def vector_of_base64(text: str) -> array[float]:
-    """Return a vector that came as base64 of little-endian floats; raise AttemptError (PROTOCOL) if it is none."""
+def vector_of_bytes(raw: bytes) -> array[float]:
+    """Return a vector that came as little-endian floats; raise AttemptError (PROTOCOL) if its length is none of them.
+
+    A msgspec field of type `bytes` is base64 on the wire, and is read four times as fast as text that is decoded then.
+    """
     try:
-        raw = binascii.a2b_base64(text, strict_mode=True)
         vector = array("f", raw)
     except ValueError:
-        raise not_vectors("a vector that is no base64 of floats") from None
+        raise not_vectors("a vector that is no row of floats") from None
     if sys.byteorder == "big":
         vector.byteswap()
     return vector
