@@ -144,6 +144,7 @@ def test_every_known_word_is_accepted_or_refused_by_name(place: str) -> None:
     base = """\
 version: 1
 providers: {p: {protocol: PROTOCOL, base_url: "https://x", transport: TRANSPORT}}
+models: {p/m: {wire: WIRE}}
 aliases:
   a:
     tiers: [{strategy: STRATEGY, targets: [p/m]}]
@@ -156,6 +157,7 @@ admins: [{id: d, mtls_san: d@x, role: ADMIN_ROLE}]
     defaults = {
         "PROTOCOL": "openai",
         "TRANSPORT": "aiohttp",
+        "WIRE": "chat",
         "STRATEGY": "weighted",
         "BREAK": "FAIL",
         "REJECTED": "fail",
@@ -206,8 +208,10 @@ def test_the_table_of_values_has_exactly_the_words_of_the_types() -> None:
     words: dict[str, set[str]] = {}
     for place, model in _models(RoutesDocument, "").items():
         for name, field in model.model_fields.items():
-            if get_origin(field.annotation) is Literal and name != "version":
-                words[f"{place}.{name}"] = set(get_args(field.annotation))
+            kinds = get_args(field.annotation) if isinstance(field.annotation, types.UnionType) else [field.annotation]
+            for kind in kinds:
+                if get_origin(kind) is Literal and name != "version":
+                    words[f"{place}.{name}"] = set(get_args(kind))
     assert words == {place: set(names.built) for place, names in VALUES.items()}
 
 

@@ -18,6 +18,9 @@ from trunkline_server.chat.request import (
     ToolChoice,
     ToolMode,
 )
+from trunkline_server.providers.base import NO_TERMS
+from trunkline_server.providers.credentials.base import StaticHeaders
+from trunkline_server.providers.credentials.openai import credential
 from trunkline_server.providers.openai import OpenAIAdapter
 
 SCHEMA: dict[str, Any] = {
@@ -159,7 +162,9 @@ def test_a_call_is_what_the_official_package_sends() -> None:
     assert ours.warnings == ()
     assert json.loads(ours.body) == json.loads(official.content)
     assert official.url.path == f"/v1{ours.path}"
-    assert official.headers["authorization"] == adapter.auth_headers("sk-test")["authorization"]
+    made = credential("sk-test", NO_TERMS)
+    assert isinstance(made, StaticHeaders)
+    assert official.headers["authorization"] == made.headers["authorization"]
     for name, value in ours.headers.items():
         assert official.headers[name] == value
 
