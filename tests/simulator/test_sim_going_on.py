@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from openai import APIError
 
-from trunkline_server.simulator.openai.going_on import repeated_characters, without_front
+from trunkline_server.simulator.going_on import repeated_characters, without_front
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from trunkline_server.simulator.openai.schema_sample import sample
+from trunkline_server.simulator.schema_sample import sample
 
 
 @pytest.mark.parametrize(

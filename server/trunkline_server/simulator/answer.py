@@ -12,18 +12,19 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline_server.simulator.openai.going_on import (
+from trunkline_server.simulator.going_on import (
     beginning_of,
     characters_said,
     repeated_characters,
     without_front,
 )
-from trunkline_server.simulator.openai.request import NamedTool
-from trunkline_server.simulator.openai.schema_sample import sample
+from trunkline_server.simulator.schema_sample import sample
 
 if TYPE_CHECKING:
-    from trunkline_server.simulator.openai.going_on import Beginning
-    from trunkline_server.simulator.openai.request import ChatRequest, Message
+    from collections.abc import Sequence
+
+    from trunkline_server.simulator.ask import Ask, Turn
+    from trunkline_server.simulator.going_on import Beginning
     from trunkline_server.simulator.scenario import Fault, ToolCall
 
 MAX_ECHO_CHARACTERS = 4096
@@ -33,7 +34,6 @@ JSON_PIECE_CHARACTERS = 8
 """JSON answers come in pieces of this many characters."""
 
 DEFAULT_TOOL_PIECES = 4
-IMAGE_TOKENS = 85
 _WORD = re.compile(r"\s*\S+\s?|\s+")
 
 
@@ -46,16 +46,18 @@ class Call(msgspec.Struct):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """All that one answer holds, before any wire format."""
+    """All that one answer holds, in no vendor's words."""
 
     reasoning: list[str]
     text: list[str]
     refusal: list[str]
     calls: list[Call]
     interleaved: bool
-    finish_reason: str
+    finish_reason: str | None
+    """`stop`, `length`, `tool_calls`, `content_filter`, or what the scenario says; None: it ends without one."""
     prompt_tokens: int
     no_choices: bool
+    """Not even an empty message: no choices, no candidates, no blocks."""
     went_on_after_bytes: int | None = None
     """So many bytes of the answer were in the request already; None: it is whole."""
 
@@ -70,24 +72,12 @@ class Answer(msgspec.Struct, kw_only=True):
         return self.reasoning_tokens + len(self.text) + len(self.refusal) + sum(len(call.pieces) for call in self.calls)
 
 
-def prompt_tokens(request: ChatRequest) -> int:
-    """Estimate the prompt: a token for four characters, four a message, 85 an image."""
-    total = 3
-    for message in request.messages:
-        total += 4 + -(-len(message.text()) // 4)
-        if not isinstance(message.content, str):
-            total += sum(IMAGE_TOKENS for part in message.content or () if part.type == "image_url")
-    for tool in request.tools or ():
-        total += 16 + (len(str(tool.function.parameters)) // 4 if tool.function else 0)
-    return total
-
-
-def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int, *, prefill: bool = False) -> Answer:
-    """Return the answer to `request` under `fault`; `prompt` is its token count, `number` goes into call ids.
+def make_answer(ask: Ask, fault: Fault, number: int, *, prefill: bool = False) -> Answer:
+    """Return the answer under `fault`; `number` is the request's and goes into call ids.
 
     `prefill`: the model goes on from an assistant's message at the end.
     """
-    calls = _calls(request, fault, number)
+    calls = [] if ask.silent else _calls(ask, fault, number)
     answer = Answer(
         reasoning=_WORD.findall(fault.reasoning) if fault.reasoning else [],
         text=[],
@@ -95,19 +85,18 @@ def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int, *,
         calls=calls,
         interleaved=bool(fault.tool_interleaved),
         finish_reason="stop",
-        prompt_tokens=prompt,
+        prompt_tokens=ask.prompt_tokens(),
         no_choices=fault.empty == "choices",
     )
-    if fault.empty is not None:
+    if fault.empty is not None or ask.silent:
         answer.reasoning, answer.calls = [], []
     elif fault.refusal is not None:
         answer.refusal, answer.calls = _WORD.findall(fault.refusal), []
     elif not calls or fault.content is not None:
-        _say(answer, request, fault, beginning_of(request, fault, prefill=prefill))
-    # OpenAI's habit: a call that was forced by name ends with "stop".
-    if answer.calls and not isinstance(request.tool_choice, NamedTool):
-        answer.finish_reason = "tool_calls"
-    most = request.most_tokens()
+        _say(answer, ask, fault, beginning_of(ask, fault, prefill=prefill))
+    if answer.calls:
+        answer.finish_reason = ask.calls_end_with
+    most = ask.most_tokens
     if most is not None and answer.completion_tokens > most:
         _shorten(answer, most)
         answer.finish_reason = "length"
@@ -116,10 +105,10 @@ def make_answer(request: ChatRequest, fault: Fault, prompt: int, number: int, *,
     return answer
 
 
-def _say(answer: Answer, request: ChatRequest, fault: Fault, beginning: Beginning | None) -> None:
+def _say(answer: Answer, ask: Ask, fault: Fault, beginning: Beginning | None) -> None:
     """Give `answer` its text: whole, or what comes after its beginning."""
     if beginning is not None:
-        pieces = _stopped(_text(request, fault, beginning.conversation), request.stop)
+        pieces = _stopped(_text(ask, fault, beginning.conversation), ask.stops)
         said = characters_said(whole := "".join(pieces), beginning)
         if said is not None:
             answer.text = without_front(pieces, said - repeated_characters(whole[:said], beginning.repeat_bytes))
@@ -127,31 +116,29 @@ def _say(answer: Answer, request: ChatRequest, fault: Fault, beginning: Beginnin
             if beginning.prefilled:
                 answer.reasoning = []
             return
-    answer.text = _stopped(_text(request, fault, request.messages), request.stop)
+    answer.text = _stopped(_text(ask, fault, ask.turns), ask.stops)
 
 
-def _text(request: ChatRequest, fault: Fault, messages: list[Message]) -> list[str]:
+def _text(ask: Ask, fault: Fault, turns: Sequence[Turn]) -> list[str]:
     if fault.chunk_text is not None:
         return [fault.chunk_text] * (fault.chunks or 1)
     if fault.content is not None:
         return _split(fault.content, fault.chunks) if fault.chunks else _WORD.findall(fault.content)
-    wanted = request.response_format
-    if wanted is not None and wanted.type != "text":
-        schema = wanted.json_schema.schema if wanted.json_schema else None
-        value = {"answer": _last_user_text(messages)} if schema is None else sample(schema)
+    if ask.wants_json:
+        value = {"answer": _last_user_text(turns)} if ask.schema is None else sample(ask.schema)
         written = json.dumps(value, ensure_ascii=False)
         return _split(written, fault.chunks or -(-len(written) // JSON_PIECE_CHARACTERS))
-    words: list[str] = _WORD.findall(f"You said: {_last_user_text(messages)}")
+    words: list[str] = _WORD.findall(f"You said: {_last_user_text(turns)}")
     if fault.chunks is None:
         return words
     spaced = [word.rstrip() + " " for word in words]
     return (spaced * -(-fault.chunks // len(spaced)))[: fault.chunks]
 
 
-def _last_user_text(messages: list[Message]) -> str:
-    for message in reversed(messages):
-        if message.role == "user":
-            return message.text()[:MAX_ECHO_CHARACTERS]
+def _last_user_text(turns: Sequence[Turn]) -> str:
+    for turn in reversed(turns):
+        if turn.role == "user":
+            return turn.text[:MAX_ECHO_CHARACTERS]
     return ""
 
 
@@ -161,8 +148,7 @@ def _split(text: str, pieces: int) -> list[str]:
     return [text[len(text) * index // pieces : len(text) * (index + 1) // pieces] for index in range(pieces)]
 
 
-def _stopped(pieces: list[str], stop: str | list[str] | None) -> list[str]:
-    stops = [stop] if isinstance(stop, str) else stop or []
+def _stopped(pieces: list[str], stops: Sequence[str]) -> list[str]:
     if not stops:
         return pieces
     text = "".join(pieces)
@@ -178,26 +164,26 @@ def _stopped(pieces: list[str], stop: str | list[str] | None) -> list[str]:
     return kept
 
 
-def _calls(request: ChatRequest, fault: Fault, number: int) -> list[Call]:
+def _calls(ask: Ask, fault: Fault, number: int) -> list[Call]:
     pieces = fault.tool_pieces or DEFAULT_TOOL_PIECES
+    prefix = f"{ask.call_ids}{number}_"
     if isinstance(fault.tool_calls, list):
-        return [_scripted(call, f"call_sim{number}_{index}", pieces) for index, call in enumerate(fault.tool_calls)]
-    on_offer = [tool.function for tool in request.tools or () if tool.function]
-    choice = request.tool_choice
+        return [_scripted(call, f"{prefix}{index}", pieces) for index, call in enumerate(fault.tool_calls)]
+    on_offer = [(tool.name, tool.parameters) for tool in ask.tools if tool.name is not None]
     count = fault.tool_calls or 0
-    if isinstance(choice, NamedTool):
-        on_offer = [function for function in on_offer if function.name == choice.function.name]
-    if isinstance(choice, NamedTool) or choice == "required":
+    if ask.only_tool is not None:
+        on_offer = [tool for tool in on_offer if tool[0] == ask.only_tool]
+    if ask.only_tool is not None or ask.must_call:
         count = max(1, count)
-    if not on_offer or choice == "none":
+    if not on_offer or not ask.may_call:
         return []
-    if request.parallel_tool_calls is False:
+    if not ask.parallel_calls:
         count = min(count, 1)
     calls: list[Call] = []
     for index in range(count):
-        function = on_offer[index % len(on_offer)]
-        arguments = json.dumps(sample(function.parameters or {}) or {}, ensure_ascii=False)
-        calls.append(Call(f"call_sim{number}_{index}", function.name, _split(arguments, pieces)))
+        name, parameters = on_offer[index % len(on_offer)]
+        arguments = json.dumps(sample(parameters or {}) or {}, ensure_ascii=False)
+        calls.append(Call(f"{prefix}{index}", name, _split(arguments, pieces)))
     return calls
 
 

@@ -120,11 +120,22 @@ class OverCapacity(msgspec.Struct, frozen=True):
     """A refusal: which limit, its figures, and the seconds until a request like this one passes."""
 
     kind: str
-    """`requests`, `tokens` or `concurrency`."""
+    """`requests`, `tokens` or `concurrency`; `context` where it is a model's window and no key's limit."""
     limit: int
     used: int
     requested: int
     wait_s: float
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What one meter of a key shows, for the headers that tell it."""
+
+    kind: str
+    """`requests` or `tokens`, a minute each."""
+    limit: int
+    remaining: int
+    reset_s: float
+    """Until nothing is booked any more."""
 
 
 _METERS: dict[str, Callable[[int], Meter]] = {"sliding": SlidingMeter, "bucket": BucketMeter}
@@ -158,17 +169,13 @@ class KeyLimits:
         """Give the slot of one admitted request back."""
         self._in_flight -= 1
 
-    def headers(self, now_s: float) -> list[tuple[str, str]]:
-        """Return the `x-ratelimit-*` headers of this moment."""
-        found: list[tuple[str, str]] = []
-        for kind, meter in (("requests", self._requests), ("tokens", self._tokens)):
-            if meter is not None:
-                found += (
-                    (f"x-ratelimit-limit-{kind}", str(meter.limit)),
-                    (f"x-ratelimit-remaining-{kind}", str(meter.remaining(now_s))),
-                    (f"x-ratelimit-reset-{kind}", duration(meter.reset_s(now_s))),
-                )
-        return found
+    def readings(self, now_s: float) -> list[Reading]:
+        """Return what every meter shows at this moment."""
+        return [
+            Reading(kind, meter.limit, meter.remaining(now_s), meter.reset_s(now_s))
+            for kind, meter in (("requests", self._requests), ("tokens", self._tokens))
+            if meter is not None
+        ]
 
 
 def duration(seconds: float) -> str:

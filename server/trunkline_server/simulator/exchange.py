@@ -1,173 +1,151 @@
-"""OpenAI's endpoints: from a request to a played answer."""
+"""One request's life: from its head to a played answer, in whatever dialect it is."""
 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
+from trunkline_server.simulator.answer import make_answer
+from trunkline_server.simulator.capacity import OverCapacity
 from trunkline_server.simulator.delays import draw_delay_s
+from trunkline_server.simulator.dialect import Mark, Received
+from trunkline_server.simulator.dialects import dialect_of
 from trunkline_server.simulator.errors import ScenarioError
-from trunkline_server.simulator.openai import wire
-from trunkline_server.simulator.openai.answer import make_answer, prompt_tokens
-from trunkline_server.simulator.openai.checks import RequestRefusedError
-from trunkline_server.simulator.openai.errors import ERRORS, JSON_TYPE, ErrorBody, error_answer
-from trunkline_server.simulator.openai.player import Player
-from trunkline_server.simulator.openai.request import read_request
+from trunkline_server.simulator.failure import JSON_TYPE, RefusedError, Reply, Trouble, Wording
 from trunkline_server.simulator.output import Output, Written, head
+from trunkline_server.simulator.player import Player
 from trunkline_server.simulator.scenario import Fault, parse_fault_header
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from trunkline_server.simulator.capacity import OverCapacity
-    from trunkline_server.simulator.openai.answer import Answer
-    from trunkline_server.simulator.openai.request import ChatRequest
+    from trunkline_server.simulator.answer import Answer
+    from trunkline_server.simulator.dialect import Dialect, Headers, Job
     from trunkline_server.simulator.state import State
     from trunkline_server.simulator.stats import RecordedRequest
-
-CHAT_PATH = "/v1/chat/completions"
-MODELS_PATH = "/v1/models"
-STREAM_TYPE = "text/event-stream; charset=utf-8"
-DEFAULT_MODELS = ("gpt-4o", "gpt-4o-mini")
-"""Told by `GET /v1/models` when the scenario knows no models of its own."""
 
 _NO_FAULT = Fault()
 
 
-class Refusal(msgspec.Struct, frozen=True):
-    """An answer that is no completion: status, body, and the headers that go with it."""
-
-    status: int
-    body: bytes
-    content_type: str = JSON_TYPE
-    headers: tuple[tuple[str, str], ...] = ()
-
-
 class Exchange:
-    """One request of one client, from its head to the last byte of its answer."""
+    """One request of one client. `broken` tells afterwards whether a fault ended its answer early."""
 
-    def __init__(self, state: State, request: web.BaseRequest, record: RecordedRequest) -> None:
+    def __init__(self, state: State, request: web.BaseRequest, record: RecordedRequest, body: bytes) -> None:
         self._state = state
         self._request = request
         self._record = record
-        self._headers: list[tuple[str, str]] = [
-            ("x-request-id", f"req_sim_{record.number:016x}"),
-            ("openai-version", "2020-10-01"),
-            ("openai-organization", "org-sim"),
-        ]
+        self._received = Received(
+            method=request.method,
+            path=request.path,
+            raw_path=request.raw_path,
+            query=request.query,
+            headers=request.headers,
+            body=body,
+        )
+        self._dialect: Dialect = dialect_of(self._received)
+        self._headers: Headers = self._dialect.headers(record.number)
         self.broken = False
+        record.protocol = self._dialect.name
 
-    async def answer(self, body: bytes) -> Written:
+    async def answer(self) -> Written:
         """Answer the request and return what aiohttp is to do with the connection."""
-        path, method = self._request.path, self._request.method
-        refused = self._identify()
-        if refused is None:
-            if path == CHAT_PATH and method == "POST":
-                return await self._chat(body)
-            refused = self._other(path, method)
-        return await self._refuse(refused, _NO_FAULT)
-
-    def _identify(self) -> Refusal | None:
-        kind, _, key = self._request.headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not key:
-            return _named("missing_api_key", "")
-        self._state.stats.identified(self._record, key=key)
-        accepted = self._state.scenario.accept_keys
-        return _named("invalid_api_key", "") if accepted is not None and key not in accepted else None
-
-    def _other(self, path: str, method: str) -> Refusal:
-        models = self._state.scenario.known_models or DEFAULT_MODELS
-        told = [{"id": model, "object": "model", "created": 1_700_000_000, "owned_by": "simulator"} for model in models]
-        if path == CHAT_PATH or (path.startswith(MODELS_PATH) and method != "GET"):
-            message = f"Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
-            return Refusal(405, ErrorBody(message, code="method_not_supported").encoded())
-        if path == MODELS_PATH:
-            return Refusal(200, msgspec.json.encode({"object": "list", "data": told}))
-        if path.startswith(f"{MODELS_PATH}/"):
-            name = path.removeprefix(f"{MODELS_PATH}/")
-            found = next((model for model in told if model["id"] == name), None)
-            return Refusal(200, msgspec.json.encode(found)) if found else _named("model_not_found", name)
-        return Refusal(404, ErrorBody(f"Invalid URL ({method} {path})").encoded())
-
-    async def _chat(self, body: bytes) -> Written:
-        state, record = self._state, self._record
+        state, dialect = self._state, self._dialect
         try:
-            chat = read_request(body, strict=state.scenario.strict_parameters)
-            own_text = self._request.headers.get("x-sim-fault")
+            key = dialect.key(self._received)
+            state.stats.identified(self._record, key=key)
+            if state.scenario.accept_keys is not None and key not in state.scenario.accept_keys:
+                return await self._refuse(Trouble(name="invalid_api_key"), _NO_FAULT)
+            job = dialect.read(self._received, state.scenario)
+        except RefusedError as refused:
+            return await self._tell(refused.reply, _NO_FAULT)
+        if isinstance(job, Reply):
+            return await self._tell(job, _NO_FAULT)
+        own_text = self._request.headers.get("x-sim-fault")
+        try:
             own = None if own_text is None else parse_fault_header(own_text)
-        except RequestRefusedError as failure:
-            return await self._refuse(Refusal(400, failure.body.encoded()), _NO_FAULT)
         except ScenarioError as failure:
-            return await self._refuse(Refusal(400, ErrorBody(str(failure), code="x_sim_fault").encoded()), _NO_FAULT)
-        state.stats.identified(record, model=chat.model)
+            return await self._refuse_fault(str(failure))
+        return await self._do(job, own)
+
+    async def _do(self, job: Job, own: Fault | None) -> Written:
+        state, record, ask = self._state, self._record, job.ask
+        state.stats.identified(record, model=ask.model)
         known = state.scenario.known_models
-        if known is not None and chat.model not in known:
-            return await self._refuse(_named("model_not_found", chat.model), _NO_FAULT)
-        fault = state.rules.behaviour(record.key, chat.model, stream=bool(chat.stream), own=own)
+        if known is not None and ask.model not in known:
+            return await self._refuse(Trouble(name="model_not_found", model=ask.model), _NO_FAULT)
+        fault = state.rules.behaviour(record.key, ask.model, stream=ask.stream, own=own)
+        if isinstance(fault.error, str) and fault.error not in self._dialect.errors:
+            known_here = ", ".join(sorted(self._dialect.errors))
+            return await self._refuse_fault(f"{self._dialect.name} has no error {fault.error!r}; it has {known_here}")
         if fault.first_byte_s is not None:
             await asyncio.sleep(draw_delay_s(fault.first_byte_s, state.random))
-        prompt = prompt_tokens(chat)
-        if (refused := _asked_refusal(fault, chat, prompt)) is not None:
-            return await self._refuse(refused, fault)
-        return await self._within_capacity(chat, fault, prompt)
+        if fault.body is not None:
+            reply = Reply(fault.status or 200, fault.body.encode(), fault.content_type or JSON_TYPE)
+            return await self._tell(reply, fault, fault.retry_after_s)
+        if (trouble := _asked_trouble(fault, job)) is not None:
+            return await self._refuse(trouble, fault)
+        return await self._within_capacity(job, fault)
 
-    async def _within_capacity(self, chat: ChatRequest, fault: Fault, prompt: int) -> Written:
-        state = self._state
-        prefill = chat.model in state.scenario.prefill_models
-        answer = make_answer(chat, fault, prompt, self._record.number, prefill=prefill)
+    async def _within_capacity(self, job: Job, fault: Fault) -> Written:
+        state, ask = self._state, job.ask
+        prefill = ask.model in state.scenario.prefill_models
+        answer = make_answer(ask, fault, self._record.number, prefill=prefill)
         self._record.went_on_after_bytes = answer.went_on_after_bytes
         limits = state.limits(self._record.key)
         if limits is None:
-            return await self._play(chat, fault, answer)
+            return await self._play(job, fault, answer)
         now_s = time.monotonic()
-        over = limits.admit(prompt + (chat.most_tokens() or answer.completion_tokens), now_s)
-        self._headers += limits.headers(now_s)
+        over = limits.admit(answer.prompt_tokens + (ask.most_tokens or answer.completion_tokens), now_s)
+        self._headers = self._headers + self._dialect.limit_headers(limits.readings(now_s))
         if over is not None:
-            return await self._refuse(_over_capacity(over, chat.model), fault, over.wait_s)
+            name = "tokens_rate_limit_exceeded" if over.kind == "tokens" else "rate_limit_exceeded"
+            retry_s = over.wait_s if fault.retry_after_s is None else fault.retry_after_s
+            return await self._refuse(Trouble(name=name, model=ask.model, retry_s=retry_s, over=over), fault)
         try:
-            return await self._play(chat, fault, answer)
+            return await self._play(job, fault, answer)
         finally:
             limits.leave()
 
-    async def _play(self, chat: ChatRequest, fault: Fault, answer: Answer) -> Written:
-        record = self._record
-        stream = bool(chat.stream)
-        envelope = wire.Envelope(
-            id=f"chatcmpl-sim-{record.number:08d}",
-            created=int(time.time()),
-            model=chat.model,
-            logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
-            include_usage=bool(chat.stream_options and chat.stream_options.include_usage),
-        )
+    async def _play(self, job: Job, fault: Fault, answer: Answer) -> Written:
+        record, stream = self._record, job.ask.stream
+        if fault.no_finish_reason:
+            answer.finish_reason = None
+        mark = Mark(record.number, time.time())
+        trouble = _trouble_inside(fault, job.ask.model)
         output = Output(self._request, body_budget=fault.cut_after_bytes if stream else None)
-        headers = self._all_headers(fault, STREAM_TYPE if stream else JSON_TYPE, output)
+        headers = self._all_headers(fault, job.stream_type if stream else JSON_TYPE, output)
         player = Player(output, fault, self._state.stats, record, self._state.random)
         try:
             if stream:
-                return await player.stream(wire.StreamEvents(answer, envelope), answer, headers)
-            reason = None if fault.no_finish_reason else answer.finish_reason
-            return await player.unary(wire.unary_body(answer, envelope, finish_reason=reason), headers)
+                return await player.stream(job.events(answer, mark), trouble, headers)
+            errs = fault.error_after_chunks is not None
+            return await player.unary(self._dialect.error_body(trouble) if errs else job.body(answer, mark), headers)
         finally:
             self.broken = player.broken
 
-    async def _refuse(self, refusal: Refusal, fault: Fault, wait_s: float | None = None) -> Written:
-        """Write a whole answer that is no completion; `wait_s` is told as retry-after unless the fault has its own."""
+    async def _refuse_fault(self, problem: str) -> Written:
+        """Refuse a request whose fault makes no sense: never ignored, and never taken for a failure of the model."""
+        own = Wording(problem, code="x_sim_fault")
+        return await self._refuse(Trouble(own=own, status=400), _NO_FAULT)
+
+    async def _refuse(self, trouble: Trouble, fault: Fault) -> Written:
+        return await self._tell(self._dialect.reply(trouble), fault, trouble.retry_s)
+
+    async def _tell(self, reply: Reply, fault: Fault, retry_s: float | None = None) -> Written:
+        """Write a whole answer that is no completion."""
         output = Output(self._request)
-        headers = self._all_headers(fault, refusal.content_type, output)
-        headers += refusal.headers
-        if (retry_s := fault.retry_after_s if fault.retry_after_s is not None else wait_s) is not None:
-            headers += (("retry-after", str(math.ceil(retry_s))), ("retry-after-ms", str(math.ceil(retry_s * 1000))))
-        headers.append(("content-length", str(len(refusal.body))))
-        self._state.stats.answered(self._record, refusal.status)
-        output.write(head(refusal.status, headers) + refusal.body)
+        headers = self._all_headers(fault, reply.content_type, output)
+        headers += reply.headers
+        if retry_s is not None:
+            headers += self._dialect.retry_headers(retry_s)
+        headers.append(("content-length", str(len(reply.body))))
+        self._state.stats.answered(self._record, reply.status)
+        output.write(head(reply.status, headers) + reply.body)
         await output.drain()
         return output.finished()
 
-    def _all_headers(self, fault: Fault, content_type: str, output: Output) -> list[tuple[str, str]]:
+    def _all_headers(self, fault: Fault, content_type: str, output: Output) -> Headers:
         headers = [("content-type", content_type), *self._headers]
         if output.connection is not None:
             headers.append(("connection", output.connection))
@@ -177,36 +155,24 @@ class Exchange:
         return headers
 
 
-def _named(error: str, model: str) -> Refusal:
-    return Refusal(ERRORS[error].status, *ERRORS[error].encoded(model))
-
-
-def _asked_refusal(fault: Fault, chat: ChatRequest, prompt: int) -> Refusal | None:
+def _asked_trouble(fault: Fault, job: Job) -> Trouble | None:
     """Return the refusal that the fault asks for, or that its context window makes necessary."""
-    if fault.body is not None:
-        return Refusal(fault.status or 200, fault.body.encode(), fault.content_type or JSON_TYPE)
+    model = job.ask.model
     failing = fault.error is not None and fault.error_after_chunks is None
     if (fault.status or 200) != 200 or (failing and fault.status is None):  # noqa: PLR2004 - OK
-        error = fault.error if failing else None
-        return Refusal(*error_answer(fault.status, error, chat.model))
-    if fault.context_tokens is not None and prompt > fault.context_tokens:
-        message = (
-            f"This model's maximum context length is {fault.context_tokens} tokens. However, your messages resulted in "
-            f"{prompt} tokens. Please reduce the length of the messages."
-        )
-        return Refusal(400, ErrorBody(message, param="messages", code="context_length_exceeded").encoded())
+        return _trouble(fault.error if failing else None, model, fault.status, fault.retry_after_s)
+    if fault.context_tokens is not None and (prompt := job.ask.prompt_tokens()) > fault.context_tokens:
+        over = OverCapacity("context", fault.context_tokens, 0, prompt, 0.0)
+        return Trouble(name="context_length_exceeded", model=model, over=over)
     return None
 
 
-def _over_capacity(over: OverCapacity, model: str) -> Refusal:
-    unit = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}.get(
-        over.kind, "concurrent requests"
-    )
-    wait = f"{over.wait_s:.3f}".rstrip("0").rstrip(".") + "s"
-    message = (
-        f"Rate limit reached for {model} in organization org-sim on {unit}: Limit {over.limit}, Used {over.used}, "
-        f"Requested {over.requested}. Please try again in {wait}. "
-        "Visit https://platform.openai.com/account/rate-limits to learn more."
-    )
-    kind = "tokens" if over.kind == "tokens" else "requests"
-    return Refusal(429, ErrorBody(message, kind, code="rate_limit_exceeded").encoded())
+def _trouble_inside(fault: Fault, model: str) -> Trouble:
+    """Return what an error event inside an answer tells; its answer has a status of its own."""
+    return _trouble(fault.error or "server_error", model, None, None)
+
+
+def _trouble(error: str | Wording | None, model: str, status: int | None, retry_s: float | None) -> Trouble:
+    if isinstance(error, Wording):
+        return Trouble(own=error, model=model, status=status, retry_s=retry_s)
+    return Trouble(name=error, model=model, status=status, retry_s=retry_s)

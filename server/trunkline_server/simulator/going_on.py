@@ -5,22 +5,23 @@ The model would say the same to the conversation without that text; what is said
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from trunkline_server.simulator.openai.request import Message
+from trunkline_server.simulator.ask import Turn
 
 if TYPE_CHECKING:
-    from trunkline_server.simulator.openai.request import ChatRequest
+    from trunkline_server.simulator.ask import Ask
     from trunkline_server.simulator.scenario import Fault
 
 
 class Beginning(msgspec.Struct, frozen=True):
     """What a request holds of its own answer."""
 
-    conversation: list[Message]
-    """The messages before it."""
+    conversation: Sequence[Turn]
+    """The turns before it."""
     said: str
     repeat_bytes: int
     """So much of the end of it is said again."""
@@ -28,22 +29,22 @@ class Beginning(msgspec.Struct, frozen=True):
     """Given as the beginning of the model's own turn, so that nothing that comes before the text comes again."""
 
 
-def beginning_of(request: ChatRequest, fault: Fault, *, prefill: bool) -> Beginning | None:
-    """Return what `request` holds of its answer, if its model takes it so; `prefill`: whether the model has that."""
-    messages = request.messages
-    if messages[-1].role == "assistant":
-        return _beginning(messages, 1, 0) if prefill else None
-    if fault.goes_on is not None and messages[-1].role == "user":
-        return _beginning(messages, 2, fault.goes_on.repeat_bytes)
+def beginning_of(ask: Ask, fault: Fault, *, prefill: bool) -> Beginning | None:
+    """Return what a request holds of its answer, if its model takes it so; `prefill`: whether the model has that."""
+    turns = ask.turns
+    if turns and turns[-1].role == "assistant":
+        return _beginning(turns, 1, 0) if prefill else None
+    if turns and turns[-1].role == "user" and fault.goes_on is not None:
+        return _beginning(turns, 2, fault.goes_on.repeat_bytes)
     return None
 
 
-def _beginning(messages: list[Message], back: int, repeat_bytes: int) -> Beginning | None:
-    """Take the message that is `back` from the end for the beginning, if it is an assistant's with text."""
-    if len(messages) < back or messages[-back].role != "assistant":
+def _beginning(turns: Sequence[Turn], back: int, repeat_bytes: int) -> Beginning | None:
+    """Take the turn that is `back` from the end for the beginning, if it is an assistant's with text."""
+    if len(turns) < back or turns[-back].role != "assistant":
         return None
-    said = messages[-back].text()
-    return Beginning(messages[:-back], said, repeat_bytes, prefilled=back == 1) if said else None
+    said = turns[-back].text
+    return Beginning(turns[:-back], said, repeat_bytes, prefilled=back == 1) if said else None
 
 
 def characters_said(whole: str, beginning: Beginning) -> int | None:

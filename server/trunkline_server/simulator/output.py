@@ -92,8 +92,8 @@ class Output:
         self._transport.write(data)
 
     def frame(self, payload: bytes) -> bytes:
-        """Return `payload` as one chunk of a chunked body."""
-        return b"%x\r\n%b\r\n" % (len(payload), payload) if self._chunked else payload
+        """Return `payload` as one chunk of a chunked body; nothing for no payload, since an empty chunk ends a body."""
+        return b"%x\r\n%b\r\n" % (len(payload), payload) if self._chunked and payload else payload
 
     def body_part(self, payload: bytes, before: bytes = b"") -> bool:
         """Write `before` as it is and `payload` as a chunk, in one write.

@@ -6,14 +6,13 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from trunkline_server.simulator.delays import MAX_DELAY_S, draw_delay_s
-from trunkline_server.simulator.openai import wire
-from trunkline_server.simulator.openai.errors import error_event
 from trunkline_server.simulator.output import CLOSE, LAST_CHUNK, head
 
 if TYPE_CHECKING:
     from random import Random
 
-    from trunkline_server.simulator.openai.answer import Answer
+    from trunkline_server.simulator.dialect import Events
+    from trunkline_server.simulator.failure import Trouble
     from trunkline_server.simulator.output import Output, Written
     from trunkline_server.simulator.scenario import Fault
     from trunkline_server.simulator.stats import RecordedRequest, Stats
@@ -45,16 +44,16 @@ class Player:
         self._record = record
         self._random = random
         self._beat_s: float | None = None
+        self._beat = b""
         self._held = b""
+        self._specials: dict[str, bytes] = {}
         self.broken = False
 
     async def unary(self, body: bytes, headers: list[tuple[str, str]]) -> Written:
         """Write a body with its head; breaks at 0 come before any byte, others after half of the body."""
         fault, output = self._fault, self._output
-        if fault.malformed_after_chunks is not None:
+        if fault.malformed_after_chunks is not None and fault.error_after_chunks is None:
             body = body[: len(body) // 2]
-        if fault.error_after_chunks is not None:
-            body = error_event(fault.error, self._record.model)
         chunked = fault.framing == "chunked" and output.chunked
         length = ("transfer-encoding", "chunked") if chunked else ("content-length", str(len(body)))
         start = head(200, [*headers, length])
@@ -81,35 +80,36 @@ class Player:
         await output.drain()
         return output.finished()
 
-    async def stream(self, events: wire.StreamEvents, answer: Answer, headers: list[tuple[str, str]]) -> Written:
-        """Write the events of a stream, each in one write, with pauses and breaks between them."""
+    async def stream(self, events: Events, trouble: Trouble, headers: list[tuple[str, str]]) -> Written:
+        """Write the events of a stream, each in one write, with pauses and breaks; `trouble` is its error event's."""
         fault, output = self._fault, self._output
         self._beat_s = fault.heartbeat_s
+        self._beat = output.frame(events.heartbeat())
         breaks = breaks_of(fault, len(events))
         framing = [("transfer-encoding", "chunked")] if output.chunked else []
         self._held = head(200, [*headers, *framing])
+        self._specials = {"malformed": events.malformed(), "error": events.error(trouble)} if breaks else {}
         ended = await self._opening(events, breaks) or await self._contents(events, breaks)
         if ended is not None:
             return ended
-        last = b"" if fault.no_finish_reason else events.finish(answer.finish_reason)
-        last += events.usage() + (b"" if fault.no_done else wire.DONE)
+        last = events.ending(done=not fault.no_done)
         if last and not self._send(last):
             return self._end_broken()
         return self._end_clean()
 
-    async def _opening(self, events: wire.StreamEvents, breaks: dict[int, list[str]]) -> Written | None:
-        """Write head and role chunk, with the breaks of place 0 before or after the role; the end, if they end it."""
+    async def _opening(self, events: Events, breaks: dict[int, list[str]]) -> Written | None:
+        """Write head and opening, with the breaks of place 0 before or after the latter; the end, if they end it."""
         if self._fault.cut_after_bytes == 0:
             self._flush()
             return self._end_broken()
         first = breaks.get(0, [])
         if not self._fault.after_role and (ended := await self._break(first)) is not None:
             return ended
-        if not self._send(events.role(), hold=self._holds_after(0, breaks)):
+        if not self._send(events.opening(), hold=self._holds_after(0, breaks)):
             return self._end_broken()
         return await self._break(first) if self._fault.after_role else None
 
-    async def _contents(self, events: wire.StreamEvents, breaks: dict[int, list[str]]) -> Written | None:
+    async def _contents(self, events: Events, breaks: dict[int, list[str]]) -> Written | None:
         fault, output, record = self._fault, self._output, self._record
         paced = fault.chunk_gap_s is not None or self._beat_s is not None
         for number, event in enumerate(events.contents(), 1):
@@ -160,9 +160,9 @@ class Player:
                 self._flush()
                 await self._stall()
             elif name == "malformed":
-                self._send(wire.MALFORMED)
+                self._send(self._specials[name])
             elif name == "error":
-                self._send(b"data: " + error_event(self._fault.error, self._record.model) + b"\n\n")
+                self._send(self._specials[name])
                 self.broken = True
                 return self._end_clean()
             else:
@@ -184,7 +184,7 @@ class Player:
 
     async def _gap(self) -> None:
         if self._beat_s is not None:
-            self._output.write(self._output.frame(wire.COMMENT))
+            self._output.write(self._beat)
         await self._silence(draw_delay_s(self._fault.chunk_gap_s, self._random))
 
     async def _stall(self) -> None:
@@ -199,6 +199,6 @@ class Player:
         while seconds > beat_s:
             await asyncio.sleep(beat_s)
             seconds -= beat_s
-            self._output.write(self._output.frame(wire.COMMENT))
+            self._output.write(self._beat)
             await self._output.drain()
         await asyncio.sleep(seconds)

@@ -4,10 +4,10 @@ A scenario is a YAML or JSON file, a `Scenario`, or the body of a control call. 
 scenario is a healthy provider that accepts any key and any model. Unknown fields are errors.
 
     seed: 7                          # of every probability and distribution
-    accept_keys: [sk-a, sk-b]        # other bearer tokens get 401 invalid_api_key; absent: any token
-    known_models: [gpt-4o-mini]      # others get 404 model_not_found; absent: any model
+    accept_keys: [sk-a, sk-b]        # other keys get invalid_api_key (401); absent: any key
+    known_models: [gpt-4o-mini]      # others get model_not_found (404); absent: any model
     prefill_models: [gpt-prefill]    # go on from an assistant's message at the end (below); absent: none does
-    strict_parameters: true          # refuse unknown top-level request fields as OpenAI does (default); false: ignore
+    strict_parameters: true          # refuse unknown top-level fields as the vendor does (default); false: ignore
     capacity: {max_in_flight: 8, requests_per_minute: 600, tokens_per_minute: 90000, limiter: sliding}  # EACH key
     key_capacity: {sk-b: {requests_per_minute: 3, limiter: bucket}}      # replaces `capacity` for that key
     default: {first_byte_s: 0.2, chunk_gap_s: 0.02, chunks: 40}          # a fault; so are all values below
@@ -21,7 +21,7 @@ scenario is a healthy provider that accepts any key and any model. Unknown field
 
 One request's behaviour is the layers `default`, `keys[key]`, `models[model]`, the first firing rule, and the request's
 own `x-sim-fault` header, merged field by field, the later over the earlier. `fresh: true` in a layer drops all layers
-below it. The order in a request's life: bearer token → body parsed and checked as OpenAI checks it → `first_byte_s`
+below it. The order in a request's life: key → body parsed and checked as its vendor checks it → `first_byte_s`
 → a status or error → capacity → the answer with its breaks. Requests refused before the rules (401, 400, unknown model)
 do not count in `times`, `skip` and `every`.
 
@@ -31,9 +31,9 @@ as JSON, text otherwise.
 
 A fault (see `Fault` for each field):
 
-    {status: 429, retry_after_s: 1.5}                    OpenAI's usual body for that status, and a retry-after header
-    {error: insufficient_quota}                          a named error; see `openai/errors.py` for all names
-    {status: 418, error: {message: no, type: x, code: y}}   any body of OpenAI's shape
+    {status: 429, retry_after_s: 1.5}                    the vendor's usual body for that status, and a retry-after
+    {error: insufficient_quota}                          a named error; `failure.COMMON_ERRORS`, and `VENDOR/errors.py`
+    {status: 418, error: {message: no, type: x, code: y}}   any body of the vendor's shape
     {status: 307, headers: {location: "http://…"}, body: ""} · {status: 200, content_type: text/html, body: "<p>hi"}
     {first_byte_s: 0.3} · {chunk_gap_s: {dist: uniform, low_s: 0.01, high_s: 0.05}} · {dist: exponential, mean_s: 0.1}
     {chunks: 100, chunk_text: "tok "} · {content: "exactly this"}
@@ -84,8 +84,9 @@ import msgspec
 import yaml
 
 from trunkline_server.simulator.delays import Delay, Seconds
+from trunkline_server.simulator.dialects import ERROR_NAMES
 from trunkline_server.simulator.errors import ScenarioError
-from trunkline_server.simulator.openai.errors import ERRORS, ErrorBody
+from trunkline_server.simulator.failure import Wording
 
 MAX_SCENARIO_BYTES = 4 * 1024 * 1024
 """A scenario file may be this large."""
@@ -161,14 +162,14 @@ class Fault(
     # Refusals.
     status: Annotated[int, msgspec.Meta(ge=200, le=599)] | None = None
     """HTTP status. 200 without `body` is the ordinary answer."""
-    error: str | ErrorBody | None = None
-    """A name from `openai/errors.py` (brings its status), or a whole error object (status: 400 unless given)."""
+    error: str | Wording | None = None
+    """A name that the dialect has (brings its status), or a whole error object (status: 400 unless given)."""
     body: str | None = None
     """The whole body instead of an error object."""
     content_type: str | None = None
     """Of `body`. Default: application/json."""
     retry_after_s: Seconds | None = None
-    """Sent as `retry-after` (and `retry-after-ms`, which the official clients prefer)."""
+    """Sent where the vendor says it: `retry-after` (OpenAI's: `retry-after-ms` too), or in the body."""
     headers: dict[str, str] | None = None
     """More response headers, also on ordinary answers."""
 
@@ -192,8 +193,8 @@ class Fault(
 
     def __post_init__(self) -> None:
         """Refuse names of errors that nobody knows, and headers that would break the response in two."""
-        if isinstance(self.error, str) and self.error not in ERRORS:
-            raise ValueError(f"unknown error {self.error!r}; known: {', '.join(sorted(ERRORS))}")
+        if isinstance(self.error, str) and self.error not in ERROR_NAMES:
+            raise ValueError(f"unknown error {self.error!r}; known: {', '.join(sorted(ERROR_NAMES))}")
         for text in (*(self.headers or {}).items(), (self.content_type or "",)):
             if any(character in part for part in text for character in "\r\n\0"):
                 raise ValueError("a header must not have a line break in it")
@@ -221,7 +222,7 @@ class Rule(
 class Capacity(
     msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True, repr_omit_defaults=True
 ):
-    """What one key may do; beyond it, OpenAI's own 429 body and headers."""
+    """What one key may do; beyond it, the vendor's own 429 body and headers."""
 
     max_in_flight: Positive | None = None
     requests_per_minute: Positive | None = None

@@ -9,10 +9,11 @@ import msgspec
 from aiohttp import web
 
 from trunkline_server.simulator.control import CONTROL_PATH, ordered_scenario, read_order
+from trunkline_server.simulator.dialects import DIALECTS
 from trunkline_server.simulator.errors import ScenarioError, SimulatorError
+from trunkline_server.simulator.exchange import Exchange
+from trunkline_server.simulator.failure import JSON_TYPE
 from trunkline_server.simulator.listener import Listener
-from trunkline_server.simulator.openai.endpoint import Exchange
-from trunkline_server.simulator.openai.errors import JSON_TYPE, ErrorBody
 from trunkline_server.simulator.output import CLOSE, ClientGoneError, Output, Written, head, reset
 from trunkline_server.simulator.scenario import Scenario, parse_scenario
 from trunkline_server.simulator.state import State
@@ -34,6 +35,10 @@ def _request(
     """Make a request whose body may be as large as pictures are; aiohttp's own bound is 1 MiB."""
     loop = asyncio.get_running_loop()
     return web.BaseRequest(message, payload, protocol, writer, task, loop, client_max_size=MAX_BODY_BYTES)
+
+
+def _problem(message: str) -> bytes:
+    return msgspec.json.encode({"error": {"message": message}})
 
 
 class _CountingServer(web.Server):
@@ -102,6 +107,10 @@ class Simulator:
     def base_url(self) -> str:
         """What an OpenAI client takes as its base URL: `http://HOST:PORT/v1`."""
         return f"{self.root_url}/v1"
+
+    def url_of(self, protocol: str) -> str:
+        """Return what a client of this protocol takes as its base URL. Raises KeyError for one that has no dialect."""
+        return self.root_url + DIALECTS[protocol].base_path
 
     @property
     def stats(self) -> Stats:
@@ -213,15 +222,15 @@ class Simulator:
         if request.path == CONTROL_PATH:
             return await self._control(request)
         stats, protocol = self.stats, request.protocol
-        record = stats.begin(request.method, request.path, request.headers)
+        record = stats.begin(request.method, request.path, request.query_string, request.headers)
         self._in_flight[protocol] = record
         self._changed()
         ended = "failed"
         try:
             body = await request.read()
             stats.got_body(record, body)
-            exchange = Exchange(self._state, request, record)
-            written = await exchange.answer(body)
+            exchange = Exchange(self._state, request, record, body)
+            written = await exchange.answer()
             ended = "broken" if exchange.broken else "answered"
         except asyncio.CancelledError:
             # Either the client left, or we dropped the connection and said so in the record.
@@ -248,9 +257,9 @@ class Simulator:
             try:
                 await self._obey(body, request.protocol)
             except ScenarioError as failure:
-                status, answer = 400, ErrorBody(str(failure)).encoded()
+                status, answer = 400, _problem(str(failure))
         elif request.method != "GET":
-            status, answer = 405, ErrorBody(f"{CONTROL_PATH} takes GET and POST").encoded()
+            status, answer = 405, _problem(f"{CONTROL_PATH} takes GET and POST")
         answer = answer or msgspec.json.encode(self.snapshot())
         output = Output(request)
         headers = [("content-type", JSON_TYPE), ("content-length", str(len(answer)))]

@@ -27,10 +27,14 @@ class RecordedRequest(msgspec.Struct, kw_only=True):
     at_monotonic_s: float
     method: str
     path: str
+    query: str
+    """Without its question mark."""
     raw_headers: Mapping[str, str]
     body: bytes
     body_bytes: int
     """Length of the whole body."""
+    protocol: str = ""
+    """The dialect that it is in; empty while its body is read."""
     model: str = ""
     key: str = ""
     status: int | None = None
@@ -63,9 +67,11 @@ class RecordedRequest(msgspec.Struct, kw_only=True):
             "at_monotonic_s": self.at_monotonic_s,
             "method": self.method,
             "path": self.path,
+            "query": self.query,
             "headers": self.headers,
             "json": self.json,
             "body_bytes": self.body_bytes,
+            "protocol": self.protocol,
             "model": self.model,
             "key": self.key,
             "status": self.status,
@@ -110,7 +116,7 @@ class Stats:
         self.cancels: deque[Cancelled] = deque(maxlen=REMEMBERED)
         self.last_requests: deque[RecordedRequest] = deque(maxlen=REMEMBERED)
 
-    def begin(self, method: str, path: str, headers: Mapping[str, str]) -> RecordedRequest:
+    def begin(self, method: str, path: str, query: str, headers: Mapping[str, str]) -> RecordedRequest:
         """Count and remember a request that has arrived; `end` must follow exactly once."""
         self.requests += 1
         self.in_flight += 1
@@ -120,6 +126,7 @@ class Stats:
             at_monotonic_s=time.monotonic(),
             method=method,
             path=path,
+            query=query,
             raw_headers=headers,
             body=b"",
             body_bytes=0,

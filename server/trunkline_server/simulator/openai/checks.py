@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trunkline_server.simulator.failure import RefusedError, Reply
 from trunkline_server.simulator.openai.errors import ErrorBody
 
 if TYPE_CHECKING:
@@ -15,12 +16,11 @@ MAX_STOPS = 4
 MAX_TOP_LOGPROBS = 20
 
 
-class RequestRefusedError(Exception):
-    """The request is one that OpenAI answers with 400; `body` is its error object."""
+class RequestRefusedError(RefusedError):
+    """The request is one that OpenAI answers with 400, in its words."""
 
     def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
-        super().__init__(message)
-        self.body = ErrorBody(message, param=param, code=code)
+        super().__init__(Reply(400, ErrorBody(message, param=param, code=code).encoded()))
 
 
 def missing_parameter(param: str) -> RequestRefusedError:

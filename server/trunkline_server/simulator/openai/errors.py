@@ -6,19 +6,20 @@ proxies in front of it. Where OpenAI has no such status, they are those of servi
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import msgspec
 
-JSON_TYPE = "application/json"
+from trunkline_server.simulator.failure import JSON_TYPE, Reply, Trouble, Wording
+
+if TYPE_CHECKING:
+    from trunkline_server.simulator.capacity import OverCapacity
+
 HTML_TYPE = "text/html; charset=UTF-8"
 
 
-class ErrorBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """OpenAI's error object."""
-
-    message: str
-    type: str | None = "invalid_request_error"
-    param: str | None = None
-    code: str | int | None = None
+class ErrorBody(Wording, frozen=True, forbid_unknown_fields=True):
+    """OpenAI's error object, which is what a scenario's own errors are made after."""
 
     def encoded(self) -> bytes:
         """Return the JSON of the whole body, the `error` envelope included."""
@@ -173,21 +174,47 @@ BY_STATUS: dict[int, str] = {
 """The name that a bare status stands for."""
 
 
-def error_answer(status: int | None, error: str | ErrorBody | None, model: str) -> tuple[int, bytes, str]:
-    """Return status, body and content type of a refusal, from whichever of status and error is given."""
-    if isinstance(error, ErrorBody):
-        return status or 400, error.encoded(), JSON_TYPE
-    if error is None:
-        error = BY_STATUS.get(status or 500)
-    if error is None:
-        return status or 500, ErrorBody(f"Status {status}.", None).encoded(), JSON_TYPE
-    kind = ERRORS[error]
-    return (status or kind.status, *kind.encoded(model))
+def error_answer(trouble: Trouble, name: str | None) -> Reply:
+    """Return the answer to a refused request; `name` is the trouble's, None if its status has no body of its own."""
+    if trouble.own is not None:
+        return Reply(trouble.status or 400, encoded_own(trouble.own))
+    if name is None:
+        return Reply(trouble.status or 500, ErrorBody(f"Status {trouble.status}.", None).encoded())
+    kind = ERRORS[name]
+    status = trouble.status or kind.status
+    if trouble.over is not None:
+        return Reply(status, _with_figures(kind.body, trouble.model, trouble.over).encoded())
+    return Reply(status, *kind.encoded(trouble.model))
 
 
-def error_event(error: str | ErrorBody | None, model: str) -> bytes:
-    """Return the JSON of an error inside a stream; pages of proxies become the server's error there."""
-    if isinstance(error, ErrorBody):
-        return error.encoded()
-    kind = ERRORS[error or "server_error"]
-    return (ERRORS["server_error"] if kind.html is not None else kind).encoded(model)[0]
+def error_event(trouble: Trouble) -> bytes:
+    """Return the JSON of an error inside an answer; pages of proxies become the server's error there."""
+    if trouble.own is not None:
+        return encoded_own(trouble.own)
+    kind = ERRORS[trouble.name or "server_error"]
+    return (ERRORS["server_error"] if kind.html is not None else kind).encoded(trouble.model)[0]
+
+
+def encoded_own(own: Wording) -> bytes:
+    """Return the JSON of the whole body of an error that a scenario words."""
+    return msgspec.json.encode({"error": own})
+
+
+def _with_figures(body: ErrorBody, model: str, over: OverCapacity) -> ErrorBody:
+    """Return the error of a limit with the figures of this refusal."""
+    if over.kind == "context":
+        message = (
+            f"This model's maximum context length is {over.limit} tokens. However, your messages resulted in "
+            f"{over.requested} tokens. Please reduce the length of the messages."
+        )
+        return ErrorBody(message, body.type, body.param, body.code)
+    unit = {"requests": "requests per min (RPM)", "tokens": "tokens per min (TPM)"}.get(
+        over.kind, "concurrent requests"
+    )
+    wait = f"{over.wait_s:.3f}".rstrip("0").rstrip(".") + "s"
+    message = (
+        f"Rate limit reached for {model} in organization org-sim on {unit}: Limit {over.limit}, Used {over.used}, "
+        f"Requested {over.requested}. Please try again in {wait}. "
+        "Visit https://platform.openai.com/account/rate-limits to learn more."
+    )
+    return ErrorBody(message, body.type, body.param, body.code)

@@ -12,8 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from trunkline_server.simulator.openai.errors import error_event
+
 if TYPE_CHECKING:
-    from trunkline_server.simulator.openai.answer import Answer, Call
+    from trunkline_server.simulator.answer import Answer, Call
+    from trunkline_server.simulator.failure import Trouble
 
 FINGERPRINT = "fp_trunkline_sim"
 DONE = b"data: [DONE]\n\n"
@@ -51,7 +54,7 @@ def usage(answer: Answer) -> dict[str, Any]:
     }
 
 
-def unary_body(answer: Answer, envelope: Envelope, *, finish_reason: str | None) -> bytes:
+def unary_body(answer: Answer, envelope: Envelope) -> bytes:
     """Return the whole JSON body of an answer without a stream."""
     message: dict[str, Any] = {
         "role": "assistant",
@@ -74,7 +77,7 @@ def unary_body(answer: Answer, envelope: Envelope, *, finish_reason: str | None)
         "logprobs": None
         if envelope.logprobs is None
         else {"content": [_logprob(text, envelope.logprobs) for text in answer.text], "refusal": None},
-        "finish_reason": finish_reason,
+        "finish_reason": answer.finish_reason,
     }
     return _encode(
         {
@@ -109,7 +112,7 @@ class StreamEvents:
         """Return the number of content events."""
         return 0 if self._answer.no_choices else self._answer.completion_tokens
 
-    def role(self) -> bytes:
+    def opening(self) -> bytes:
         """Return the first event, which says who speaks (with `choices` empty: says nothing)."""
         if self._answer.no_choices:
             return self._head + b"]" + self._usage_null
@@ -165,17 +168,27 @@ class StreamEvents:
                 }
             yield self._delta + _encode({"tool_calls": [part]}) + self._tail
 
-    def finish(self, finish_reason: str) -> bytes:
-        """Return the event with the finish reason (with `choices` empty: nothing)."""
-        if self._answer.no_choices:
-            return b""
-        return b'%b{},"logprobs":null,"finish_reason":%b}]%b' % (self._delta, _encode(finish_reason), self._usage_null)
+    def ending(self, *, done: bool) -> bytes:
+        """Return the finish reason (not with `choices` empty), usage and no choices if it was asked for, `[DONE]`."""
+        answer, last = self._answer, b""
+        if not answer.no_choices and answer.finish_reason is not None:
+            reason = _encode(answer.finish_reason)
+            last += b'%b{},"logprobs":null,"finish_reason":%b}]%b' % (self._delta, reason, self._usage_null)
+        if self._envelope.include_usage:
+            last += self._head + b'],"usage":' + _encode(usage(answer)) + b"}\n\n"
+        return last + DONE if done else last
 
-    def usage(self) -> bytes:
-        """Return the last event before the end: usage and no choices; nothing unless it was asked for."""
-        if not self._envelope.include_usage:
-            return b""
-        return self._head + b'],"usage":' + _encode(usage(self._answer)) + b"}\n\n"
+    def heartbeat(self) -> bytes:
+        """Return a comment."""
+        return COMMENT
+
+    def malformed(self) -> bytes:
+        """Return an event that is no JSON."""
+        return MALFORMED
+
+    def error(self, trouble: Trouble) -> bytes:
+        """Return an event that is an error object."""
+        return b"data: " + error_event(trouble) + b"\n\n"
 
 
 def _logprob(text: str, alternatives: int) -> dict[str, Any]:
