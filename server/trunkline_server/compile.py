@@ -7,7 +7,7 @@ Together with `live` and `app` this is the only place that knows the rooms `conf
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from trunkline_server.config.catalogue import facts_of, named_models
 from trunkline_server.config.findings import Finding, InvalidRoutesError, format_path, in_order
@@ -36,6 +36,7 @@ from trunkline_server.routing.aliases import (
     AliasPolicy,
     AliasTable,
     AliasTarget,
+    FeaturesOf,
     HedgePolicy,
     ModelFacts,
     Policy,
@@ -80,7 +81,7 @@ class Blueprint:
 
     def table(self) -> AliasTable:
         """Return a new alias table, of which nothing was learnt yet."""
-        return AliasTable(self.aliases, frozenset(self.providers), self.facts)
+        return AliasTable(self.aliases, frozenset(self.providers), self.facts, _features_of(self.providers))
 
     def models_of(self, provider: str) -> frozenset[str]:
         """Return the models of a provider that some alias names."""
@@ -102,11 +103,12 @@ def prepare(routes: LoadedRoutes) -> Blueprint:
     providers, findings = _providers(document, routes.secrets, facts)
     if findings:
         raise InvalidRoutesError(in_order(findings))
+    features_of = _features_of(providers)
     return Blueprint(
         document,
         routes.sha256,
         providers,
-        {name: _alias(name, settings, known) for name, settings in document.aliases.items()},
+        {name: _alias(name, settings, known, features_of) for name, settings in document.aliases.items()},
         known,
         _limits(document),
         frozenset(
@@ -196,6 +198,12 @@ def _provider(
     )
 
 
+def with_models_of(spec: ProviderSpec, other: ProviderSpec) -> ProviderSpec:
+    """Return `spec` with adapters that know the models of `other` too. Takes microseconds."""
+    terms = replace(spec.terms, models={**spec.terms.models, **other.terms.models})
+    return replace(spec, terms=terms, adapter=ADAPTERS[spec.protocol](terms), wires=_wires(spec.protocol, terms))
+
+
 def _wires(protocol: str, terms: AdapterTerms) -> dict[str, Adapter]:
     """Return the adapters of the models that need another wire; models of one wire share one."""
     made: dict[str, Adapter] = {}
@@ -237,9 +245,32 @@ def _gate_limits(settings: GateSettings) -> GateLimits:
     )
 
 
-def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) -> Alias:
+def _features_of(providers: Mapping[str, ProviderSpec]) -> FeaturesOf:
+    """Return what tells of each target what its adapter carries."""
+    own = {name: _features(spec.adapter) for name, spec in providers.items()}
+    wires = {
+        TargetId(name, model): _features(adapter)
+        for name, spec in providers.items()
+        for model, adapter in spec.wires.items()
+    }
+
+    def features_of(target: TargetId) -> frozenset[str] | None:
+        return wires.get(target) or own.get(target.provider)
+
+    return features_of
+
+
+def _features(adapter: Adapter | None) -> frozenset[str] | None:
+    if adapter is None:
+        return None
+    return adapter.features if adapter.embeddings is None else adapter.features | {"embeddings"}
+
+
+def _alias(
+    name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts], features_of: FeaturesOf
+) -> Alias:
     tiers = tuple(
-        Tier(tuple(_member(target, facts) for target in tier.targets), Strategy(tier.strategy))
+        Tier(tuple(_member(target, facts, features_of) for target in tier.targets), Strategy(tier.strategy))
         for tier in settings.tiers
     )
     policy = AliasPolicy(
@@ -256,12 +287,14 @@ def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts]) 
     return Alias(name, tiers, policy)
 
 
-def _member(target: TargetSettings, facts: Mapping[str, ModelFacts]) -> AliasTarget:
+def _member(target: TargetSettings, facts: Mapping[str, ModelFacts], features_of: FeaturesOf) -> AliasTarget:
+    target_id = TargetId(target.provider, target.model)
     return AliasTarget(
-        TargetId(target.provider, target.model),
+        target_id,
         target.weight,
         target.variant or "",
         facts.get(target.target, UNKNOWN_FACTS),
+        features_of(target_id),
     )
 
 

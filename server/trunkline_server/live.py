@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from trunkline_server.compile import Blueprint, prepare
+from trunkline_server.compile import Blueprint, prepare, with_models_of
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.engine.defects import report_defect
 from trunkline_server.engine.endpoint import Endpoint
@@ -128,12 +128,19 @@ class LiveRoutes:
         own = {
             name: self._build(spec, prepared)
             for name, spec in prepared.providers.items()
-            if spec != self._published.providers.get(name)
+            if name not in self._providers or not spec.may_share(self._published.providers[name])
         }
         providers = {name: own.get(name) or self._providers[name] for name in prepared.providers}
         snapshot = _snapshot(prepared, version, providers, self.snapshots.current)
+        wider = {
+            name: self._endpoint(with_models_of(self._published.providers[name], spec))
+            for name, spec in prepared.providers.items()
+            if name not in own and spec != self._published.providers[name]
+        }
         self.snapshots.begin_trial(snapshot, fraction)
         self._trial = _Trial(own)
+        for name, endpoint in wider.items():
+            self._providers[name].use(endpoint)
         self._name_models(self._providers, self._published, prepared)
 
     def end_trial(self) -> None:

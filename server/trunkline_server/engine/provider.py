@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from trunkline_server.engine.admission import Desk
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
@@ -59,6 +59,18 @@ class ProviderSpec:
         ids = [key.id for key in self.keys]
         if not ids or len(set(ids)) < len(ids) or not set(ids) <= set(self.auth):
             raise ValueError(f"{self.name} needs keys, each of its own id and with its headers: {', '.join(ids)}")
+
+    def may_share(self, other: ProviderSpec) -> bool:
+        """Return whether calls of either may be sent with the same keys and limits: they differ in models at most.
+
+        A model that both know must be known alike.
+        """
+        mine, theirs = self.terms.models, other.terms.models
+        if any(theirs[name] != known for name, known in mine.items() if name in theirs):
+            return False
+        return replace(self, terms=replace(self.terms, models={})) == replace(
+            other, terms=replace(other.terms, models={})
+        )
 
 
 @dataclass(slots=True)
