@@ -255,7 +255,7 @@ def _features_of(providers: Mapping[str, ProviderSpec]) -> FeaturesOf:
     }
 
     def features_of(target: TargetId) -> frozenset[str] | None:
-        return wires.get(target) or own.get(target.provider)
+        return wires[target] if target in wires else own.get(target.provider)
 
     return features_of
 
@@ -266,9 +266,7 @@ def _features(adapter: Adapter | None) -> frozenset[str] | None:
     return adapter.features if adapter.embeddings is None else adapter.features | {"embeddings"}
 
 
-def _alias(
-    name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts], features_of: FeaturesOf
-) -> Alias:
+def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts], features_of: FeaturesOf) -> Alias:
     tiers = tuple(
         Tier(tuple(_member(target, facts, features_of) for target in tier.targets), Strategy(tier.strategy))
         for tier in settings.tiers

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.providers.base import NO_TERMS, AdapterTerms, OptionFinding, RateLimitHeaders, WireCall
 from trunkline_server.providers.embedding import EmbeddingAdapter
+from trunkline_server.providers.features import stated
 from trunkline_server.providers.openai.classify import classify_response
 from trunkline_server.providers.openai.decode import decode_answer
 from trunkline_server.providers.openai.encode import encode_call
@@ -16,6 +17,15 @@ from trunkline_server.providers.openai.limits import read_limits
 from trunkline_server.providers.openai.options import check_options
 from trunkline_server.providers.openai.stream import OpenAIStreamDecoder
 from trunkline_server.routing.failures import Failure
+
+FEATURES: Final = stated(
+    "tools", "provider_tools", "tool_choice_required", "tool_choice_none", "tool_choice_function",
+    "json_object", "json_schema", "json_with_tools",
+    "images", "other_images", "image_uris", "audio", "documents", "text_documents", "other_documents", "file_ids",
+    "temperature", "high_temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "wide_penalties",
+    "stop", "logprobs", "top_logprobs", "reasoning_effort", "parallel_tool_calls", "message_name", "strict_tools",
+)  # fmt: skip
+"""What chat completions carry."""
 
 
 class OpenAIAdapter:
@@ -26,7 +36,7 @@ class OpenAIAdapter:
 
     embeddings: EmbeddingAdapter | None = None
 
-    features: frozenset[str] = frozenset()
+    features: frozenset[str] = FEATURES
 
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
         self._terms = terms

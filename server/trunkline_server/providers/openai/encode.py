@@ -27,6 +27,9 @@ from trunkline_server.providers.openai.messages import encode_messages, unsuppor
 
 PATH: Final = "/chat/completions"
 
+MAX_STOPS: Final = 4
+"""The API refuses more."""
+
 _UNARY_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {"content-type": "application/json", "accept": "application/json"},
 )
@@ -76,7 +79,9 @@ def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: st
     if sampling.max_output_tokens is not None:
         body[max_tokens_field] = sampling.max_output_tokens
     if sampling.stop:
-        body["stop"] = sampling.stop
+        body["stop"] = sampling.stop[:MAX_STOPS]
+        if len(sampling.stop) > MAX_STOPS:
+            warnings.append(unsupported("sampling.stop", f"more than {MAX_STOPS} stop sequences"))
     if sampling.top_logprobs is not None:
         body["logprobs"] = True
         if sampling.top_logprobs:
