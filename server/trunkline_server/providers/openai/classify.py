@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import ErrorBody, failure_of
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
 from trunkline_server.providers.openai.errors import TABLE
@@ -33,7 +34,7 @@ def _read(decoded: object) -> ErrorBody:
     if not isinstance(decoded, dict):
         return ErrorBody()
     message = decoded.get("message") or decoded.get("detail")
-    code, inner = decoded.get("code"), decoded.get("innererror")
+    code, inner = decoded.get("code"), decoded.get("innererror") or decoded.get("inner_error")
     return ErrorBody(
         message=message if isinstance(message, str) else "",
         type=_text(decoded.get("type")),
@@ -44,15 +45,15 @@ def _read(decoded: object) -> ErrorBody:
     )
 
 
-def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:
+def classify_response(status: int, headers: Mapping[str, str], body: bytes, table: FailureTable = TABLE) -> Failure:
     """Classify a response that is not 2xx; header names are in lower case."""
-    return failure_of(TABLE, status, headers, parse_error(body))
+    return failure_of(table, status, headers, parse_error(body))
 
 
-def classify_under_ok(body: bytes, headers: Mapping[str, str] | None = None) -> Failure:
+def classify_under_ok(body: bytes, headers: Mapping[str, str] | None = None, table: FailureTable = TABLE) -> Failure:
     """Classify an error that came under a 200: the data of an event of a stream, or the body of an answer."""
     error = parse_error(body)
-    return failure_of(TABLE, error.status or 0, headers or {}, error)
+    return failure_of(table, error.status or 0, headers or {}, error)
 
 
 def _text(value: object) -> str | None:

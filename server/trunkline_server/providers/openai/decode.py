@@ -8,9 +8,11 @@ from typing import Final
 from trunkline_server.chat.answer import Answer, Finished, FinishReason, TokenLogprob, Warning_
 from trunkline_server.chat.message import Message, Part, RefusalPart, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
 from trunkline_server.providers.openai.classify import classify_under_ok
+from trunkline_server.providers.openai.errors import TABLE
 from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
 from trunkline_server.providers.openai.wire import (
     AnswerWire,
@@ -31,8 +33,8 @@ from trunkline_server.routing.failures import Failure, FailureClass
 _EMPTY: Final = MessageWire()
 
 
-def decode_answer(headers: Mapping[str, str], body: bytes) -> Answer:
-    """Read a whole 2xx answer.
+def decode_answer(headers: Mapping[str, str], body: bytes, table: FailureTable = TABLE) -> Answer:
+    """Read a whole 2xx answer; `table` classifies an error in it.
 
     Raise AttemptError: PROTOCOL for what is no answer (not JSON, no choice, neither content nor a finish reason),
     TRUNCATED for content without a finish reason, CONTENT_FILTERED for a filter's block before any content, and
@@ -43,7 +45,7 @@ def decode_answer(headers: Mapping[str, str], body: bytes) -> Answer:
     except DECODING_ERRORS:
         raise protocol_error("no JSON of a chat completion") from None  # the cause may hold the answer's words
     if holds_error(wire.error):
-        raise AttemptError(classify_under_ok(body, headers))
+        raise AttemptError(classify_under_ok(body, headers, table))
     choice = next((choice for choice in wire.choices or () if not choice.index), None)
     if choice is None:
         raise protocol_error("no choice in it")

@@ -37,7 +37,7 @@ def media_item(part: MediaPart) -> dict[str, Any] | None:
 
 
 def _image(part: MediaPart) -> dict[str, Any] | None:
-    url = part.uri if part.data is None else _data_url(part.mime_type, part.data)
+    url = part.uri if part.data is None else data_url(part.mime_type, part.data)
     return None if url is None else {"type": "image_url", "image_url": {"url": url}}
 
 
@@ -51,11 +51,16 @@ def _audio(part: MediaPart, audio_format: str | None) -> dict[str, Any] | None:
 def _file(part: MediaPart, mime_type: str) -> dict[str, Any] | None:
     if part.data is None:
         return None
-    name = _FILE_NAMES.get(mime_type, "document")
-    return {"type": "file", "file": {"filename": name, "file_data": _data_url(part.mime_type, part.data)}}
+    file = {"filename": file_name(mime_type), "file_data": data_url(part.mime_type, part.data)}
+    return {"type": "file", "file": file}
 
 
-def _data_url(mime_type: str, data: bytes) -> msgspec.Raw:
+def file_name(mime_type: str) -> str:
+    """Return a name for a document of this type, in lower case and without parameters."""
+    return _FILE_NAMES.get(mime_type, "document")
+
+
+def data_url(mime_type: str, data: bytes) -> msgspec.Raw:
     """Return a data: URL as finished JSON: base64 needs no escaping, and a picture is large enough to save a copy."""
     head = msgspec.json.encode(f"data:{mime_type};base64,")
     return msgspec.Raw(b"".join((head[:-1], b64encode(data), b'"')))

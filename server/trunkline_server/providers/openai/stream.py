@@ -20,9 +20,11 @@ from trunkline_server.chat.answer import (
     Usage,
 )
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
 from trunkline_server.providers.openai.classify import classify_under_ok
+from trunkline_server.providers.openai.errors import TABLE
 from trunkline_server.providers.openai.finish import WHOLE, finished, is_reason, token_logprobs, usage_of
 from trunkline_server.providers.openai.toolcalls import ToolCallAssembly
 from trunkline_server.providers.openai.wire import (
@@ -55,9 +57,11 @@ class OpenAIStreamDecoder:
     """
 
     __slots__ = ("_answer_id", "_calls", "_done", "_failure", "_finished", "_parts", "_refusal_part", "_seen", "_sse",
-                 "_text_part", "_thinking_part", "_usage")  # fmt: skip
+                 "_table", "_text_part", "_thinking_part", "_usage")  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, table: FailureTable = TABLE) -> None:
+        """Start before the first byte; `table` classifies an error inside the stream."""
+        self._table = table
         self._sse = SseDecoder()
         self._calls = ToolCallAssembly(self._new_part)
         self._parts = 0
@@ -153,7 +157,7 @@ class OpenAIStreamDecoder:
         if self._finished is not None:
             return
         if is_error or event.event == "error":
-            raise AttemptError(classify_under_ok(event.data))
+            raise AttemptError(classify_under_ok(event.data, table=self._table))
         raise protocol_error("an event that is no chunk of a chat completion")
 
     def _choices(self, chunk: Chunk, choices: list[ChunkChoice], deltas: list[Delta]) -> None:
