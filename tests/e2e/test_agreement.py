@@ -124,7 +124,11 @@ SCENARIOS: dict[str, Scenario] = {
     "an unknown reason": ({"content": "so far", "finish_reason": "tired"}, {}, FINISH_REASON_OTHER),
     "what the provider cannot do": (
         {},
-        {"sampling": Sampling(top_k=5, reasoning_max_tokens=9), "provider_options_json": {"two": '{"user": "u"}'}},
+        {
+            "sampling": Sampling(top_k=5, reasoning_max_tokens=9),
+            "routing": RoutingOptions(may_drop=["top_k", "reasoning_max_tokens"]),
+            "provider_options_json": {"two": '{"user": "u"}'},
+        },
         FINISH_REASON_STOP,
     ),
 }
