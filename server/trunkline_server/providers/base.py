@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage, Warning_
 from trunkline_server.chat.request import ChatRequest
+from trunkline_server.providers.quirks import NO_QUIRKS, Quirks
 from trunkline_server.routing.failures import Failure
 
 if TYPE_CHECKING:
@@ -37,11 +38,6 @@ class ModelTerms:
 
 
 @dataclass(frozen=True, slots=True)
-class Quirks:
-    """In what a server differs from the protocol that it speaks. The default is the vendor's own server."""
-
-
-@dataclass(frozen=True, slots=True)
 class AdapterTerms:
     """What a routes document says of a provider that its adapter and its keys have to know."""
 
@@ -51,7 +47,8 @@ class AdapterTerms:
     """Without a slash at its end."""
     models: Mapping[str, ModelTerms] = field(default_factory=dict)
     """By the model's upstream name: those that the document names."""
-    quirks: Quirks = Quirks()
+    quirks: Quirks = NO_QUIRKS
+    """In what the server differs from the protocol that it speaks."""
     region: str | None = None
     """Where requests are signed for, if the URL does not say it (bedrock)."""
     api_version: str | None = None

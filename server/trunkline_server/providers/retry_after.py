@@ -31,10 +31,10 @@ def retry_after_s(headers: Mapping[str, str]) -> float | None:
         return None
     if (value := seconds(after)) is not None:
         return value
-    until = _timestamp_s(after)
+    until = timestamp_s(after)
     if until is None:
         return None
-    now = _timestamp_s(headers.get("date", ""))
+    now = timestamp_s(headers.get("date", ""))
     return max(0.0, until - (time.time() if now is None else now))
 
 
@@ -63,7 +63,8 @@ def seconds(value: str) -> float | None:
     return number if math.isfinite(number) and number >= 0 else None
 
 
-def _timestamp_s(value: str) -> float | None:
+def timestamp_s(value: str) -> float | None:
+    """Return the moment of an HTTP date in seconds since 1970; None if `value` is none."""
     try:
         return parsedate_to_datetime(value).timestamp()
     except (ValueError, OverflowError):

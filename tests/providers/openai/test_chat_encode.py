@@ -289,18 +289,6 @@ def test_no_alternatives_are_asked_for_with_zero_top_logprobs() -> None:
     assert "top_logprobs" not in body
 
 
-def test_a_subclass_names_the_output_limit() -> None:
-    """A compatible server that knows only `max_tokens` gets it."""
-
-    class OlderAdapter(OpenAIAdapter):
-        max_tokens_field = "max_tokens"
-
-    request = replace(SHORTEST, sampling=Sampling(max_output_tokens=5))
-    body = json.loads(OlderAdapter().encode(request, "old", "m", stream=False).body)
-    assert body["max_tokens"] == 5
-    assert "max_completion_tokens" not in body
-
-
 def test_tools_and_their_choice() -> None:
     """Functions are written field by field, a tool of this provider as its JSON."""
     schema = MappingProxyType({"type": "object", "properties": {"q": {"type": "number"}}})

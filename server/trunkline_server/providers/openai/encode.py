@@ -1,8 +1,8 @@
 """From a neutral request to the JSON of `POST /chat/completions`.
 
 The body is made of plain dicts and written once: for bodies of this shape that is as fast as typed records.
-What chat completions cannot carry becomes a warning; reasoning is left out without one, since this protocol takes
-none back and so nothing is lost that the provider could use.
+What chat completions cannot carry becomes a warning, and so does what a server's quirks say that it lacks, as far as
+it may be left out: a request that cannot do without it is not sent there.
 """
 
 from __future__ import annotations
@@ -18,17 +18,16 @@ from trunkline_server.chat.request import (
     JsonObjectOutput,
     JsonSchemaOutput,
     ProviderTool,
-    Sampling,
     ToolChoice,
+    ToolMode,
 )
 from trunkline_server.providers.base import WireCall
 from trunkline_server.providers.json_wire import encode_json
 from trunkline_server.providers.openai.messages import encode_messages, unsupported
+from trunkline_server.providers.openai.sampling import add_sampling
+from trunkline_server.providers.quirks import NO_QUIRKS, Quirks
 
 PATH: Final = "/chat/completions"
-
-MAX_STOPS: Final = 4
-"""The API refuses more."""
 
 _UNARY_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {"content-type": "application/json", "accept": "application/json"},
@@ -37,29 +36,29 @@ _STREAM_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {"content-type": "application/json", "accept": "text/event-stream"},
 )
 
-_SAME_NAMES: Final = ("temperature", "top_p", "seed", "frequency_penalty", "presence_penalty")
-"""Fields of `Sampling` that the body has under the same name."""
 
-_NO_NAMES: Final = ("top_k", "reasoning_max_tokens")
-"""Fields of `Sampling` that the body has no place for."""
-
-
-def encode_call(request: ChatRequest, provider: str, model: str, *, stream: bool, max_tokens_field: str) -> WireCall:
+def encode_call(
+    request: ChatRequest, provider: str, model: str, *, stream: bool, quirks: Quirks = NO_QUIRKS
+) -> WireCall:
     """Write the call for `model` of the provider named `provider`, whose name its options and tools carry."""
     warnings: list[Warning_] = []
-    body: dict[str, Any] = {"model": model, "messages": encode_messages(request.messages, warnings)}
-    _add_sampling(body, request.sampling, max_tokens_field, warnings)
+    body: dict[str, Any] = {
+        "model": model,
+        "messages": encode_messages(request.messages, warnings, provider, quirks),
+    }
+    add_sampling(body, request.sampling, quirks, warnings)
     if request.tools:
-        tools = _tools(request.tools, provider, warnings)
+        tools = _tools(request.tools, provider, quirks, warnings)
         if tools:
             body["tools"] = tools
     if request.tool_choice is not None:
-        _add_tool_choice(body, request.tool_choice)
+        _add_tool_choice(body, request.tool_choice, quirks, warnings)
     if request.output is not None:
         body["response_format"] = _response_format(request.output)
     if stream:
         body["stream"] = True
-        body["stream_options"] = {"include_usage": True}
+        if quirks.stream_usage:
+            body["stream_options"] = {"include_usage": True}
     options = request.provider_options.get(provider)
     if options:
         body.update(options)
@@ -71,33 +70,16 @@ def encode_call(request: ChatRequest, provider: str, model: str, *, stream: bool
     )
 
 
-def _add_sampling(body: dict[str, Any], sampling: Sampling, max_tokens_field: str, warnings: list[Warning_]) -> None:
-    for name in _SAME_NAMES:
-        value = getattr(sampling, name)
-        if value is not None:
-            body[name] = value
-    if sampling.max_output_tokens is not None:
-        body[max_tokens_field] = sampling.max_output_tokens
-    if sampling.stop:
-        body["stop"] = sampling.stop[:MAX_STOPS]
-        if len(sampling.stop) > MAX_STOPS:
-            warnings.append(unsupported("sampling.stop", f"more than {MAX_STOPS} stop sequences"))
-    if sampling.top_logprobs is not None:
-        body["logprobs"] = True
-        if sampling.top_logprobs:
-            body["top_logprobs"] = sampling.top_logprobs
-    if sampling.reasoning_effort is not None:
-        body["reasoning_effort"] = sampling.reasoning_effort.value
-    warnings.extend(unsupported(f"sampling.{name}") for name in _NO_NAMES if getattr(sampling, name) is not None)
-
-
 def _tools(
-    tools: tuple[FunctionTool | ProviderTool, ...], provider: str, warnings: list[Warning_]
+    tools: tuple[FunctionTool | ProviderTool, ...], provider: str, quirks: Quirks, warnings: list[Warning_]
 ) -> list[Mapping[str, Any]]:
     encoded: list[Mapping[str, Any]] = []
     for number, tool in enumerate(tools):
         if isinstance(tool, FunctionTool):
-            encoded.append(_function(tool))
+            strict = tool.strict if "strict_tools" not in quirks.lacks else None
+            if strict is not tool.strict:
+                warnings.append(unsupported(f"tools[{number}].function.strict"))
+            encoded.append(_function(tool, strict=strict))
         elif tool.provider != provider:
             warnings.append(unsupported(f"tools[{number}].provider", f"a tool of provider {tool.provider}"))
         elif tool.tool.get("type") == "custom":
@@ -108,24 +90,27 @@ def _tools(
     return encoded
 
 
-def _function(tool: FunctionTool) -> dict[str, Any]:
+def _function(tool: FunctionTool, *, strict: bool | None) -> dict[str, Any]:
     function: dict[str, Any] = {"name": tool.name}
     if tool.description is not None:
         function["description"] = tool.description
     if tool.parameters is not None:
         function["parameters"] = tool.parameters
-    if tool.strict is not None:
-        function["strict"] = tool.strict
+    if strict is not None:
+        function["strict"] = strict
     return {"type": "function", "function": function}
 
 
-def _add_tool_choice(body: dict[str, Any], choice: ToolChoice) -> None:
+def _add_tool_choice(body: dict[str, Any], choice: ToolChoice, quirks: Quirks, warnings: list[Warning_]) -> None:
     if choice.function is not None:
         body["tool_choice"] = {"type": "function", "function": {"name": choice.function}}
     elif choice.mode is not None:
-        body["tool_choice"] = choice.mode.value
+        body["tool_choice"] = quirks.required_word if choice.mode is ToolMode.REQUIRED else choice.mode.value
     if choice.parallel is not None:
-        body["parallel_tool_calls"] = choice.parallel
+        if "parallel_tool_calls" not in quirks.lacks:
+            body["parallel_tool_calls"] = choice.parallel
+        elif not choice.parallel:
+            warnings.append(unsupported("tool_choice.parallel"))
 
 
 def _response_format(output: JsonObjectOutput | JsonSchemaOutput) -> dict[str, Any]:

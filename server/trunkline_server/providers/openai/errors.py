@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
-from trunkline_server.providers.failure_table import HTTP_STATUSES, NO_STATUS, FailureTable, codes, text
+from trunkline_server.providers.failure_table import HTTP_STATUSES, NO_STATUS, FailureTable, StatusRow, codes, text
 from trunkline_server.routing.failures import FailureClass
 
 CODES: Final = (
@@ -73,3 +74,11 @@ STATUSES: Final = HTTP_STATUSES
 
 TABLE: Final = FailureTable(CODES, TEXTS, STATUSES)
 """All of it."""
+
+
+def table_with(statuses: Mapping[int, FailureClass]) -> FailureTable:
+    """Return the table for a server at which some statuses mean something else than by themselves."""
+    if not statuses:
+        return TABLE
+    own = tuple(StatusRow(meaning, frozenset({status})) for status, meaning in statuses.items())
+    return FailureTable(CODES, TEXTS, own + STATUSES)

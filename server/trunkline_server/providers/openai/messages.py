@@ -1,11 +1,13 @@
 """The conversation as chat-completions messages.
 
 One neutral message may become several: a tool's result is a message of its own here. Results of a message come
-first, because the provider wants them right behind the turn that asked for them.
+first, because the provider wants them right behind the turn that asked for them. Reasoning is left out without a
+warning, since the protocol takes none back; servers that do are told by a quirk, and get their own.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 from trunkline_server.chat.answer import Warning_
@@ -21,12 +23,36 @@ from trunkline_server.chat.message import (
     ToolResultPart,
 )
 from trunkline_server.providers.openai.media import media_item
+from trunkline_server.providers.quirks import NO_QUIRKS, Quirks
+from trunkline_server.providers.tool_ids import ToolIds
 from trunkline_server.providers.unsupported import unsupported as left_out
 
 ERROR_MARK: Final = "Error: "
 """Stands before the text of a tool result that is an error: the protocol has no field for it."""
 
-_ROLES: Final = {role: role.value for role in Role}
+_ROLES: Final = {
+    "developer": {role: role.value for role in Role},
+    "system": {role: "system" if role is Role.DEVELOPER else role.value for role in Role},
+}
+"""By the role that the developer's messages have."""
+
+_NINE_ALPHANUMERICS: Final = ToolIds(9, "", exact=True)
+
+
+@dataclass(slots=True)
+class _Writing:
+    """What holds for all messages of one call."""
+
+    provider: str
+    quirks: Quirks
+    roles: dict[Role, str]
+    warnings: list[Warning_]
+
+    def left_out(self, field: str, what: str = "this field") -> None:
+        self.warnings.append(unsupported(field, what))
+
+    def tool_id(self, call_id: str) -> str:
+        return call_id if self.quirks.tool_ids == "any" else _NINE_ALPHANUMERICS.sent(call_id)
 
 
 def unsupported(field: str, what: str = "this field") -> Warning_:
@@ -34,45 +60,56 @@ def unsupported(field: str, what: str = "this field") -> Warning_:
     return left_out(field, "the chat-completions protocol", what)
 
 
-def encode_messages(messages: tuple[Message, ...], warnings: list[Warning_]) -> list[dict[str, Any]]:
-    """Return the wire's messages; what had to be left out is added to `warnings`."""
+def encode_messages(
+    messages: tuple[Message, ...], warnings: list[Warning_], provider: str = "", quirks: Quirks = NO_QUIRKS
+) -> list[dict[str, Any]]:
+    """Return the wire's messages for `provider`; what had to be left out is added to `warnings`."""
+    roles = _ROLES[quirks.developer_role]
+    writing = _Writing(provider, quirks, roles, warnings)
     encoded: list[dict[str, Any]] = []
     for number, message in enumerate(messages):
         parts = message.parts
         if len(parts) == 1 and message.name is None and message.role is not Role.TOOL:
             part = parts[0]
             if type(part) is TextPart:  # most messages
-                encoded.append({"role": _ROLES[message.role], "content": part.text})
+                encoded.append({"role": roles[message.role], "content": part.text})
                 continue
-        _encode_message(message, f"messages[{number}]", encoded, warnings)
+        _encode_message(message, f"messages[{number}]", encoded, writing)
     return encoded
 
 
-def _encode_message(message: Message, path: str, encoded: list[dict[str, Any]], warnings: list[Warning_]) -> None:
+def _encode_message(message: Message, path: str, encoded: list[dict[str, Any]], writing: _Writing) -> None:
     results = 0
     for number, part in enumerate(message.parts):
         if isinstance(part, ToolResultPart):
-            encoded.append(_tool_message(part, f"{path}.parts[{number}]", warnings))
+            encoded.append(_tool_message(part, f"{path}.parts[{number}]", writing))
             results += 1
     if results and results == len(message.parts):
         if message.name is not None:
-            warnings.append(unsupported(f"{path}.name"))
+            writing.left_out(f"{path}.name")
         return
     if message.role is Role.ASSISTANT:
-        turn = _assistant(message, path, warnings)
+        turn = _assistant(message, path, writing)
     elif message.role is Role.TOOL:
         for number, part in enumerate(message.parts):
             if not isinstance(part, ToolResultPart | ThinkingPart):
-                warnings.append(unsupported(f"{path}.parts[{number}]", "a tool message's part outside a result"))
+                writing.left_out(f"{path}.parts[{number}]", "a tool message's part outside a result")
         return
     else:
-        turn = _turn(message, path, warnings)
+        turn = _turn(message, path, writing)
     if message.name is not None:
-        turn["name"] = message.name
+        _add_name(turn, message.name, path, writing)
     encoded.append(turn)
 
 
-def _turn(message: Message, path: str, warnings: list[Warning_]) -> dict[str, Any]:
+def _add_name(turn: dict[str, Any], name: str, path: str, writing: _Writing) -> None:
+    if "message_name" in writing.quirks.lacks:
+        writing.left_out(f"{path}.name")
+    else:
+        turn["name"] = name
+
+
+def _turn(message: Message, path: str, writing: _Writing) -> dict[str, Any]:
     """Return a message of the user, the system or the developer."""
     items: list[dict[str, Any]] = []
     for number, part in enumerate(message.parts):
@@ -83,11 +120,11 @@ def _turn(message: Message, path: str, warnings: list[Warning_]) -> dict[str, An
         if item is not None:
             items.append(item)
         elif not isinstance(part, ThinkingPart | ToolResultPart):
-            warnings.append(unsupported(f"{path}.parts[{number}]", _what(part, message.role)))
-    return {"role": _ROLES[message.role], "content": _content(items)}
+            writing.left_out(f"{path}.parts[{number}]", _what(part, message.role))
+    return {"role": writing.roles[message.role], "content": _content(items)}
 
 
-def _assistant(message: Message, path: str, warnings: list[Warning_]) -> dict[str, Any]:
+def _assistant(message: Message, path: str, writing: _Writing) -> dict[str, Any]:
     items: list[dict[str, Any]] = []
     calls: list[dict[str, Any]] = []
     refusals: list[str] = []
@@ -96,32 +133,43 @@ def _assistant(message: Message, path: str, warnings: list[Warning_]) -> dict[st
             items.append({"type": "text", "text": part.text})
         elif isinstance(part, ToolCallPart):
             function = {"name": part.name, "arguments": part.arguments_json}
-            calls.append({"id": part.id, "type": "function", "function": function})
+            calls.append({"id": writing.tool_id(part.id), "type": "function", "function": function})
         elif isinstance(part, RefusalPart):
             refusals.append(part.text)
         elif isinstance(part, MediaPart):
-            warnings.append(unsupported(f"{path}.parts[{number}]", _what(part, message.role)))
+            writing.left_out(f"{path}.parts[{number}]", _what(part, message.role))
     turn: dict[str, Any] = {"role": "assistant"}
     turn["content"] = None if not items and (calls or refusals) else _content(items)
     if refusals:
         turn["refusal"] = "".join(refusals)
     if calls:
         turn["tool_calls"] = calls
+    if writing.quirks.thinking_field:
+        _add_thinking(turn, message, writing)
     return turn
 
 
-def _tool_message(result: ToolResultPart, path: str, warnings: list[Warning_]) -> dict[str, Any]:
-    items = [{"type": "text", "text": text} for text in _result_texts(result, path, warnings)]
+def _add_thinking(turn: dict[str, Any], message: Message, writing: _Writing) -> None:
+    """Give the server its own reasoning back; another provider's never."""
+    own = "".join(
+        part.text for part in message.parts if isinstance(part, ThinkingPart) and part.provider == writing.provider
+    )
+    if own or (writing.quirks.thinking_with_calls and "tool_calls" in turn):
+        turn[writing.quirks.thinking_field] = own
+
+
+def _tool_message(result: ToolResultPart, path: str, writing: _Writing) -> dict[str, Any]:
+    items = [{"type": "text", "text": text} for text in _result_texts(result, path, writing)]
     content = _content(items)
     if result.is_error:
         if isinstance(content, str):
             content = ERROR_MARK + content
         else:
             content.insert(0, {"type": "text", "text": ERROR_MARK})
-    return {"role": "tool", "tool_call_id": result.tool_call_id, "content": content}
+    return {"role": "tool", "tool_call_id": writing.tool_id(result.tool_call_id), "content": content}
 
 
-def _result_texts(result: ToolResultPart, path: str, warnings: list[Warning_]) -> list[str]:
+def _result_texts(result: ToolResultPart, path: str, writing: _Writing) -> list[str]:
     """Return the texts of a result, those of results inside it included."""
     texts: list[str] = []
     for number, part in enumerate(result.parts):
@@ -129,9 +177,9 @@ def _result_texts(result: ToolResultPart, path: str, warnings: list[Warning_]) -
         if isinstance(part, TextPart | RefusalPart):
             texts.append(part.text)
         elif isinstance(part, ToolResultPart):
-            texts.extend(_result_texts(part, inner, warnings))
+            texts.extend(_result_texts(part, inner, writing))
         elif not isinstance(part, ThinkingPart):
-            warnings.append(unsupported(inner, f"{_what(part, None)} in a tool result"))
+            writing.left_out(inner, f"{_what(part, None)} in a tool result")
     return texts
 
 
