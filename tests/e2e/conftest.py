@@ -106,7 +106,10 @@ Gateways = Callable[..., AbstractAsyncContextManager[Gateway]]
 
 @pytest.fixture
 def gateway(tmp_path: Path) -> Gateways:
-    """Return what starts a gateway for an `async with`. `{base}` in its routes is the simulator's address."""
+    """Return what starts a gateway for an `async with`.
+
+    `{base}` in its routes is where the simulator speaks OpenAI's protocol, `{root}` its address alone.
+    """
 
     @asynccontextmanager
     async def start(
@@ -118,7 +121,7 @@ def gateway(tmp_path: Path) -> Gateways:
     ) -> AsyncIterator[Gateway]:
         async with Simulator(scenario or {}) as simulator:
             resolver = SecretResolver(tmp_path, frozenset(), environ or ENVIRONMENT)
-            loaded = parse_routes(routes.format(base=simulator.base_url), resolver, name="test")
+            loaded = parse_routes(routes.format(base=simulator.base_url, root=simulator.root_url), resolver, name="test")
             live = LiveRoutes(prepare(loaded), 7, clock=time.monotonic, rng=random.Random(seed))
             snapshots = live.snapshots
             engine = RoutingEngine(snapshots, rng=random.Random(seed))
