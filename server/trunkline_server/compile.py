@@ -20,6 +20,7 @@ from trunkline_server.config.model import (
     TargetSettings,
 )
 from trunkline_server.config.model import ModelFacts as ModelSettings
+from trunkline_server.config.pause import Pause, no_pause
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.config.secret import Secret
 from trunkline_server.engine.endpoint import Timeouts
@@ -92,7 +93,7 @@ NOTHING = Blueprint(RoutesDocument.model_construct(version=1, providers={}), "",
 """No routes at all: what a server runs on before it has read its own."""
 
 
-def prepare(routes: LoadedRoutes) -> Blueprint:
+def prepare(routes: LoadedRoutes, pause: Pause = no_pause) -> Blueprint:
     """Build all of a validated document that needs no live state. Pure, for any thread; may take some time.
 
     Raises InvalidRoutesError for secrets that cannot be credentials of their provider's protocol.
@@ -100,7 +101,8 @@ def prepare(routes: LoadedRoutes) -> Blueprint:
     document = routes.document
     facts = {name: facts_of(document, name) for name in named_models(document)}
     known = {name: _facts(model) for name, model in facts.items()}
-    providers, findings = _providers(document, routes.secrets, facts)
+    pause()
+    providers, findings = _providers(document, routes.secrets, facts, pause)
     if findings:
         raise InvalidRoutesError(in_order(findings))
     features_of = _features_of(providers)
@@ -121,17 +123,20 @@ def prepare(routes: LoadedRoutes) -> Blueprint:
 
 
 def _providers(
-    document: RoutesDocument, secrets: Mapping[tuple[str, str], Secret], facts: Mapping[str, ModelSettings]
+    document: RoutesDocument,
+    secrets: Mapping[tuple[str, str], Secret],
+    facts: Mapping[str, ModelSettings],
+    pause: Pause,
 ) -> tuple[dict[str, ProviderSpec], list[Finding]]:
     models: dict[str, dict[str, ModelTerms]] = {}
     for name, model in facts.items():
         provider, _, upstream = name.partition("/")
         models.setdefault(provider, {})[upstream] = _model_terms(model)
     findings: list[Finding] = []
-    specs = {
-        name: _provider(_terms(name, settings, models.get(name, {})), settings, secrets, findings)
-        for name, settings in document.providers.items()
-    }
+    specs: dict[str, ProviderSpec] = {}
+    for name, settings in document.providers.items():
+        specs[name] = _provider(_terms(name, settings, models.get(name, {})), settings, secrets, findings)
+        pause()
     return specs, findings
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trunkline_server.compile import NOTHING, Blueprint
+from trunkline_server.config.pause import Pause
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.control.audit import Audit
@@ -59,9 +60,9 @@ class _Guarded:
     live: LiveRoutes
     doors: Doors
 
-    def prepare(self, routes: LoadedRoutes) -> Blueprint:
+    def prepare(self, routes: LoadedRoutes, pause: Pause) -> Blueprint:
         self.doors.check(routes.document)
-        return self.live.prepare(routes)
+        return self.live.prepare(routes, pause)
 
     def publish(self, prepared: Blueprint, version: int) -> None:
         self.live.publish(prepared, version)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from trunkline_server.compile import Blueprint, prepare, with_models_of
+from trunkline_server.config.pause import Pause, no_pause
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.engine.defects import report_defect
 from trunkline_server.engine.endpoint import Endpoint
@@ -82,9 +83,9 @@ class LiveRoutes:
         """Every provider that calls may be sent to: the published ones, then those that only a trial has."""
         return (*self._providers.values(), *(() if self._trial is None else self._trial.own.values()))
 
-    def prepare(self, routes: LoadedRoutes) -> Blueprint:
+    def prepare(self, routes: LoadedRoutes, pause: Pause = no_pause) -> Blueprint:
         """Build all of a document that needs no live state. Pure, for any thread; may take some time."""
-        return prepare(routes)
+        return prepare(routes, pause)
 
     def publish(self, prepared: Blueprint, version: int) -> None:
         """Let all new requests run on these routes; a trial ends.

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from trunkline_server.config.pause import Pause
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.control.audit import Audit
@@ -51,7 +52,7 @@ class FakeLive:
         self.trial: tuple[str, int, float] | None = None
         self.fails = False
 
-    def prepare(self, routes: LoadedRoutes) -> str:
+    def prepare(self, routes: LoadedRoutes, pause: Pause) -> str:  # noqa: ARG002  as `Live` has it
         return routes.sha256
 
     def publish(self, prepared: str, version: int) -> None:

@@ -286,7 +286,7 @@ async def test_no_secret_is_looked_up_for_a_document_that_is_refused(tmp_path: P
     """The fence stands before the secrets: a refused document doesn't even learn whether a variable exists."""
     resolver = Watched(tmp_path, frozenset(), {})
     resolver.asked.clear()
-    reader = RoutesReader(RoutesFile(File()), resolver, check_wire, lambda routes: routes)
+    reader = RoutesReader(RoutesFile(File()), resolver, check_wire, lambda routes, _pause: routes)
     for _, edits, _ in ATTACKS:
         with pytest.raises(InvalidRoutesError):
             await reader.from_wire(yaml.safe_dump(edited(*edits)).encode(), typed(TRUSTED))

@@ -32,13 +32,15 @@ def check(
     """
     import json
 
+    from trunkline_server.compile import prepare
     from trunkline_server.config.findings import InvalidRoutesError
     from trunkline_server.config.report import findings_as_json, format_findings
     from trunkline_server.config.routes import load_routes
 
     try:
-        findings = load_routes(file, resolver_for(file, secrets_dir, secret_env)).findings
-        valid = True
+        routes = load_routes(file, resolver_for(file, secrets_dir, secret_env))
+        prepare(routes)
+        findings, valid = routes.findings, True
     except InvalidRoutesError as error:
         findings, valid = error.findings, False
     if json_output:

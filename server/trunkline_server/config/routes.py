@@ -16,6 +16,7 @@ from trunkline_server.config.findings import (
     in_order,
 )
 from trunkline_server.config.load import ParseResult, load_file, parse
+from trunkline_server.config.pause import Pause, no_pause
 from trunkline_server.config.secrets import SecretError, SecretResolver
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def parse_routes(text: bytes | str, resolver: SecretResolver, *, name: str) -> L
     return complete_routes(parse(text, name=name), resolver)
 
 
-def complete_routes(parsed: ParseResult, resolver: SecretResolver) -> LoadedRoutes:
+def complete_routes(parsed: ParseResult, resolver: SecretResolver, pause: Pause = no_pause) -> LoadedRoutes:
     """Add the secrets, also to a document with errors, so that all findings come at once. Blocks.
 
     Every reference of the document is followed: one that came over the wire is fenced in before. Raises
@@ -78,6 +79,7 @@ def complete_routes(parsed: ParseResult, resolver: SecretResolver) -> LoadedRout
     found = list(parsed.findings)
     secrets: dict[tuple[str, str], Secret] = {}
     for at in secret_references(parsed.tree):
+        pause()
         try:
             secrets[at.provider, at.key_id] = resolver.resolve(at.reference)
         except SecretError as error:

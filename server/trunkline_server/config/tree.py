@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeAlias, cast
 import yaml
 
 from trunkline_server.config.findings import DocumentPath, Finding, format_path
+from trunkline_server.config.pause import Pause, no_pause
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -54,6 +55,7 @@ _HINTS = {
     "found character that cannot start any token": " (a tab? Indent with blanks; quote text that begins with @ or `)",
     "mapping values are not allowed in this context": " (quote text that holds a colon and a blank; indent alike)",
 }
+_EVENTS_A_PIECE = 15
 # Longer digits are a hash or an id, not a quantity.
 _MAX_NUMBER_LENGTH = 32
 _INT = re.compile(r"[-+]?[0-9]+")
@@ -85,12 +87,14 @@ class SourceTree:
         return line
 
 
-def read_tree(text: bytes) -> tuple[SourceTree | None, list[Finding]]:
-    """Read one YAML document; the tree is None if it can't be read to its end."""
+def read_tree(text: bytes, pause: Pause = no_pause) -> tuple[SourceTree | None, list[Finding]]:
+    """Read one YAML document; the tree is None if it can't be read to its end. `pause` is called every 16 events."""
     builder = _Builder()
     try:
-        for event in _events(_decoded(text)):
+        for number, event in enumerate(_events(_decoded(text))):
             builder.take(event)
+            if not number & _EVENTS_A_PIECE:
+                pause()
     except _UnreadableError as error:
         return None, [*builder.findings, error.finding]
     if builder.root is None:

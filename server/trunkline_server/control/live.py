@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Generic, Protocol, TypeVar
 
+from trunkline_server.config.pause import Pause
 from trunkline_server.config.routes import LoadedRoutes
 
 PreparedT = TypeVar("PreparedT")
@@ -12,8 +13,8 @@ PreparedT = TypeVar("PreparedT")
 class Live(Protocol, Generic[PreparedT]):
     """The routes as they run. `prepare` is for any thread; the rest belongs to the event loop and takes no time."""
 
-    def prepare(self, routes: LoadedRoutes) -> PreparedT:
-        """Build all of a document that needs no live state. Pure; may take some time."""
+    def prepare(self, routes: LoadedRoutes, pause: Pause) -> PreparedT:
+        """Build all of a document that needs no live state. Pure; may take some time, and calls `pause` meanwhile."""
         ...
 
     def publish(self, prepared: PreparedT, version: int) -> None:

@@ -15,6 +15,7 @@ from typing import Protocol
 from trunkline_server.config.findings import Finding, InvalidRoutesError, format_path, in_order
 from trunkline_server.config.load import ParseResult, parse
 from trunkline_server.config.model import RoutesDocument
+from trunkline_server.config.pause import Rests
 from trunkline_server.config.routes import LoadedRoutes, secret_references
 from trunkline_server.control.diff import diff
 from trunkline_server.control.routes_reading import Fence, RoutesFile
@@ -83,9 +84,9 @@ class Planner:
                 raw = self._file.read()
             except InvalidRoutesError as error:
                 return Plan(valid=False, no_op=False, findings=error.findings, changes=(), traffic=(), base=asked.base)
-            parsed = parse(raw, name=self._file.name)
+            parsed = parse(raw, name=self._file.name, pause=Rests())
         else:
-            parsed = parse(raw, name="the document")
+            parsed = parse(raw, name="the document", pause=Rests())
             if self._fence is not None:
                 fenced = self._fence(parsed, asked.running.document, self._file.document())
         findings = in_order((*parsed.findings, *fenced, *_not_loaded(parsed, asked.running)))
@@ -106,7 +107,7 @@ class Planner:
 def _base_document(asked: _Asked) -> RoutesDocument:
     if asked.base.sha256 == asked.running.sha256:
         return asked.running.document
-    before = parse(asked.base_document, name="the base").document
+    before = parse(asked.base_document, name="the base", pause=Rests()).document
     if before is None:
         # A later release may refuse what an earlier one published.
         raise version_not_found(asked.base.version)

@@ -11,6 +11,7 @@ from typing import Generic, Protocol, TypeVar
 from trunkline_server.config.findings import Finding, InvalidRoutesError, in_order, why_unreadable
 from trunkline_server.config.load import ParseResult, parse
 from trunkline_server.config.model import RoutesDocument
+from trunkline_server.config.pause import Pause, Rests
 from trunkline_server.config.routes import LoadedRoutes, complete_routes
 from trunkline_server.config.secrets import SecretResolver
 
@@ -85,7 +86,7 @@ class RoutesFile:
             return None
         sha256 = hashlib.sha256(raw).hexdigest()
         if self._known[0] != sha256:
-            self._known = sha256, parse(raw, name=self.name).document
+            self._known = sha256, parse(raw, name=self.name, pause=Rests()).document
         return self._known[1]
 
 
@@ -97,7 +98,7 @@ class RoutesReader(Generic[PreparedT]):
         file: RoutesFile,
         resolver: SecretResolver,
         fence: Fence | None,
-        prepare: Callable[[LoadedRoutes], PreparedT],
+        prepare: Callable[[LoadedRoutes, Pause], PreparedT],
     ) -> None:
         """`fence` None: documents over the wire are as good as the file. `prepare` may raise InvalidRoutesError."""
         self.file = file
@@ -114,16 +115,18 @@ class RoutesReader(Generic[PreparedT]):
         return await asyncio.to_thread(self._fenced_candidate, raw, running)
 
     def _fenced_candidate(self, raw: bytes, running: RoutesDocument) -> Candidate[PreparedT]:
-        parsed = parse(raw, name="the document")
+        rests = Rests()
+        parsed = parse(raw, name="the document", pause=rests)
         if self._fence is not None:
             found = self._fence(parsed, running, self.file.document())
             if any(finding.severity == "error" for finding in found):
                 raise InvalidRoutesError(in_order((*parsed.findings, *found)))
-        return self._completed(raw, parsed)
+        return self._completed(raw, parsed, rests)
 
     def _candidate(self, raw: bytes, name: str) -> Candidate[PreparedT]:
-        return self._completed(raw, parse(raw, name=name))
+        rests = Rests()
+        return self._completed(raw, parse(raw, name=name, pause=rests), rests)
 
-    def _completed(self, raw: bytes, parsed: ParseResult) -> Candidate[PreparedT]:
-        routes = complete_routes(parsed, self._resolver)
-        return Candidate(raw, routes, self._prepare(routes))
+    def _completed(self, raw: bytes, parsed: ParseResult, pause: Pause) -> Candidate[PreparedT]:
+        routes = complete_routes(parsed, self._resolver, pause)
+        return Candidate(raw, routes, self._prepare(routes, pause))
