@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from trunkline_server.routing.types import TargetId
+
+EMBEDDINGS = "embeddings"
+"""The capability of a model, and the feature of a protocol, that turns texts into vectors."""
+CHAT = "chat"
+"""The capability of a model that has EMBEDDINGS and answers conversations none the less: few do both."""
+
+Constraint = tuple[str, str]
+"""What stands against a target, in a word and in words."""
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -37,12 +46,27 @@ class Demand:
     sticky_key: str | None = None
     streams: bool = True
     """Whether the answer is shown as it comes: which of a target's times counts for LOWEST_LATENCY."""
+    window_share: float = 1.0
+    """The share of the input tokens that has to fit into one window: each input of embeddings has one of its own."""
     learnt: Callable[[TargetId], int] | None = field(default=None, compare=False, repr=False)
     """The input tokens by what was learnt of how a target counts; None: nothing was."""
+
+    judge: Callable[[TargetId], Constraint | None] | None = field(default=None, compare=False, repr=False)
+    """Says of a target what else stands against it, asked after all that is known of its model; None: nothing does."""
 
     def input_at(self, target: TargetId) -> int:
         """Return the input tokens that a target will count, by the best estimate that there is."""
         return self.input_tokens if self.learnt is None else self.learnt(target)
+
+    def in_window(self, target: TargetId) -> int:
+        """Return how many of the input tokens have to fit into one window."""
+        tokens = self.input_at(target)
+        return tokens if self.window_share == 1.0 else math.ceil(tokens * self.window_share)
+
+    @property
+    def for_vectors(self) -> bool:
+        """Whether texts are to become vectors, and nobody to answer them."""
+        return EMBEDDINGS in self.features
 
 
 NO_DEMAND = Demand()

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from trunkline_server.routing.aliases import Alias, AliasTarget, ModelFacts
 from trunkline_server.routing.cost import cost_nanousd
-from trunkline_server.routing.demand import NO_DEMAND, Demand
+from trunkline_server.routing.demand import CHAT, EMBEDDINGS, NO_DEMAND, Constraint, Demand
 from trunkline_server.routing.health import Health
 from trunkline_server.routing.types import TargetId
 
@@ -17,9 +17,6 @@ COST = "cost"
 
 FEATURE = "feature"
 """The constraint of a target whose protocol cannot carry what the request asks for."""
-
-Constraint = tuple[str, str]
-"""What stands against a target, in a word and in words."""
 
 _MEDIAN = 50.0
 _NANOUSD_PER_USD = 1_000_000_000
@@ -39,7 +36,8 @@ def unfit(member: AliasTarget, tier: int, demand: Demand) -> Constraint | None:
     if demand.features and member.features is not None and not demand.features <= member.features:
         lacking = ", ".join(sorted(demand.features - member.features))
         return FEATURE, f"its protocol cannot carry: {lacking}"
-    return _lacking(target, member.facts, demand)
+    because = _lacking(target, member.facts, demand)
+    return demand.judge(target) if because is None and demand.judge is not None else because
 
 
 def _lacking(target: TargetId, facts: ModelFacts, demand: Demand) -> Constraint | None:
@@ -48,10 +46,12 @@ def _lacking(target: TargetId, facts: ModelFacts, demand: Demand) -> Constraint 
     if known is not None and not demand.capabilities <= known:
         lacking = ", ".join(sorted(demand.capabilities - known))
         return "capability", f"the model lacks: {lacking}"
+    if known is not None and EMBEDDINGS in known and CHAT not in known and not demand.for_vectors:
+        return "capability", "the model makes vectors of texts, and no answers"
     if demand.regions and (elsewhere := _elsewhere(facts.regions, demand.regions)) is not None:
         return "region", elsewhere
     window = facts.context_tokens
-    if window is not None and (tokens := demand.input_at(target)) + (demand.output_tokens or 0) > window:
+    if window is not None and (tokens := demand.in_window(target)) + (demand.output_tokens or 0) > window:
         return "context", _too_long(demand, tokens, window)
     return None
 
@@ -66,7 +66,7 @@ def _elsewhere(regions: frozenset[str] | None, allowed: frozenset[str]) -> str |
 
 
 def _too_long(demand: Demand, input_tokens: int, window: int) -> str:
-    asked = "" if demand.output_tokens is None else f" and {demand.output_tokens} tokens of output"
+    asked = "" if not demand.output_tokens else f" and {demand.output_tokens} tokens of output"
     return f"about {input_tokens} tokens of input{asked} do not fit into a window of {window}"
 
 
