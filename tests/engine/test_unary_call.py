@@ -11,7 +11,7 @@ from tests.engine.scripted import Said, World, forever, pause
 
 from trunkline_server.chat.message import MediaPart, Message, Role
 from trunkline_server.chat.request import ChatRequest, ReasoningEffort, Sampling
-from trunkline_server.engine import attempt, attempts
+from trunkline_server.engine import attempt, encoding
 from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.frames import CallFailedError, CompletedCall
 from trunkline_server.providers.base import WireCall
@@ -147,7 +147,7 @@ class FaultyEncoder(OpenAIAdapter):
 @pytest.mark.parametrize("heavy", [False, True])
 async def test_a_defect_while_encoding_leaks_nothing(monkeypatch: pytest.MonkeyPatch, *, heavy: bool) -> None:
     """On the loop or beside it: the defect comes out, slot and key are free."""
-    monkeypatch.setattr(attempts, "HEAVY_MEDIA_BYTES", -1 if heavy else 1 << 20)
+    monkeypatch.setattr(encoding, "HEAVY_BYTES", -1 if heavy else 1 << 20)
     world = World(adapter=FaultyEncoder())
     with pytest.raises(EncodingError):
         await complete(world)
@@ -167,7 +167,7 @@ async def test_a_call_that_ends_while_it_is_encoded_holds_nothing(by: str) -> No
     """Encoding beside the loop cannot be stopped, but slot and key are given back at once, and nothing is sent."""
     world = World(adapter=SlowEncoder())
     world.upstream.answers(Said.WHOLE)
-    picture = MediaPart("image/png", data=bytes(attempts.HEAVY_MEDIA_BYTES + 1))
+    picture = MediaPart("image/png", data=bytes(encoding.HEAVY_BYTES + 1))
     request = ChatRequest("default", (Message(Role.USER, (picture,)),), "r1")
     task = asyncio.ensure_future(world.engine.complete(request, world.scope(0.05 if by == "deadline" else None)))
     await asyncio.sleep(0.02)

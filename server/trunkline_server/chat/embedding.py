@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import Any, ClassVar
 
 from trunkline_server.chat.answer import Usage, Warning_
 from trunkline_server.chat.request import RoutingOptions
@@ -27,6 +27,8 @@ class EmbedInputType(Enum):
 class EmbedRequest:
     """Texts of which each is to become one vector. Its size is bounded by the boundary that decoded it."""
 
+    asks_reasoning: ClassVar[bool] = False
+    """As for a `ChatRequest`, which may ask for it."""
     model: str
     """An alias, or `provider/model`."""
     inputs: tuple[str, ...]

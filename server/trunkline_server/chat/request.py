@@ -149,3 +149,8 @@ class ChatRequest:
     labels: Mapping[str, str] = field(default_factory=dict)
     provider_options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Provider name to the keys that its upstream body gets besides ours."""
+
+    @property
+    def asks_reasoning(self) -> bool:
+        """Whether it wants the model to think: see `Sampling`."""
+        return self.sampling.asks_reasoning

@@ -6,8 +6,9 @@ from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.request import ChatRequest
-from trunkline_server.engine.frames import CompletedCall, Explanation, FieldViolation, Frame, ModelList
+from trunkline_server.engine.frames import CompletedCall, EmbeddedCall, Explanation, FieldViolation, Frame, ModelList
 from trunkline_server.routing.types import Caller, Reason
 
 
@@ -64,6 +65,10 @@ class Engine(Protocol):
         """Return one whole answer."""
         ...
 
+    async def embed(self, request: EmbedRequest, scope: CallScope) -> EmbeddedCall:
+        """Return one vector for each input."""
+        ...
+
     def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
         """Return the answer's frames, as they come.
 
@@ -98,6 +103,6 @@ class Engine(Protocol):
         """Return what this caller may use."""
         ...
 
-    def check_options(self, request: ChatRequest, caller: Caller) -> list[FieldViolation]:
+    def check_options(self, request: ChatRequest | EmbedRequest, caller: Caller) -> list[FieldViolation]:
         """Return a violation for each provider option that this caller may not pass."""
         ...

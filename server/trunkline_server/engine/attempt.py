@@ -7,10 +7,11 @@ an AttemptError with its class. Cancelling it closes the upstream connection.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from trunkline_server.chat.answer import Answer, Delta, Finished, Usage
+from trunkline_server.chat.answer import Delta, Finished, Usage
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
 from trunkline_server.providers.base import Adapter, AttemptError, RateLimitHeaders, StreamDecoder, WireCall
 from trunkline_server.providers.transport.base import (
@@ -24,6 +25,8 @@ from trunkline_server.providers.transport.base import (
     UpstreamResponse,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
+
+_Answer = TypeVar("_Answer")
 
 _OK = range(200, 300)
 
@@ -45,12 +48,24 @@ class Dispatched:
     """Told what a response says of its key's limits; None: the key has none that matter."""
 
 
-async def ask(sent: Dispatched) -> Answer:
-    """Make the call without a stream and return its answer; raise AttemptError."""
+async def ask(
+    sent: Dispatched,
+    read: Callable[[int, Mapping[str, str], bytes], _Answer],
+    *,
+    max_bytes: int = MAX_BODY_BYTES,
+    heavy_bytes: int = MAX_BODY_BYTES,
+    too_large: FailureClass = FailureClass.PROTOCOL,
+) -> _Answer:
+    """Make the call without a stream and return what `read` makes of its answer; raise AttemptError.
+
+    A body above `heavy_bytes` is read beside the event loop; one above `max_bytes` is a failure of class `too_large`.
+    """
     response = await _open(sent)
     try:
-        body = await _read(response, MAX_BODY_BYTES)
-        return sent.adapter.decode_answer(response.status, response.headers, body)
+        body = await _read(response, max_bytes, too_large)
+        if len(body) > heavy_bytes:
+            return await asyncio.to_thread(read, response.status, response.headers, body)
+        return read(response.status, response.headers, body)
     finally:
         response.close()
 
@@ -79,16 +94,15 @@ async def _open(sent: Dispatched) -> UpstreamResponse:
         response.close()
 
 
-async def _read(response: UpstreamResponse, max_bytes: int) -> bytes:
+async def _read(response: UpstreamResponse, max_bytes: int, too_large: FailureClass) -> bytes:
     try:
         return await response.read(max_bytes)
     except BrokenBodyError as error:
         failure = Failure(FailureClass.TRUNCATED, "the body ended early", http_status=response.status)
         raise AttemptError(failure) from error
     except BodyTooLargeError as error:
-        failure = Failure(
-            FailureClass.PROTOCOL, f"the body is larger than {error.max_bytes} bytes", http_status=response.status
-        )
+        told = f"the answer is larger than {error.max_bytes} bytes"
+        failure = Failure(too_large, told, http_status=response.status)
         raise AttemptError(failure) from error
     except ProtocolError as error:
         failure = Failure(FailureClass.PROTOCOL, "the body could not be decoded", http_status=response.status)

@@ -9,13 +9,13 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Generic, TypeVar
 
+from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched
-from trunkline_server.engine.demand import media_bytes
+from trunkline_server.engine.encoding import encoder_of
 from trunkline_server.engine.ending import SAYS_NOTHING
 from trunkline_server.engine.endpoint import Endpoint
 from trunkline_server.engine.frames import ServedBy
@@ -34,10 +34,8 @@ from trunkline_server.routing.machine import Machine
 from trunkline_server.routing.moves import Move
 from trunkline_server.routing.types import OnBreak, Reason
 
+_Request = TypeVar("_Request", bound=ChatRequest | EmbedRequest)
 _Result = TypeVar("_Result")
-
-HEAVY_MEDIA_BYTES = 256 * 1024
-"""Requests with more media than this are encoded beside the event loop."""
 
 HEDGE_SAMPLES_MIN = 20
 """Of a target's times, before one of its attempts is called slow."""
@@ -51,7 +49,7 @@ _TIMED_OUT = {
 }
 
 
-class Attempts(ABC, Generic[_Result]):
+class Attempts(ABC, Generic[_Request, _Result]):
     """Makes the attempts of one call, one after the other, or two that race."""
 
     streams: bool
@@ -59,7 +57,7 @@ class Attempts(ABC, Generic[_Result]):
 
     def __init__(
         self,
-        request: ChatRequest,
+        request: _Request,
         snapshot: Snapshot,
         machine: Machine,
         need: Need,
@@ -172,7 +170,7 @@ class Attempts(ABC, Generic[_Result]):
         routing = self.request.routing
         timeouts = endpoint.timeouts.for_call(
             candidate.member.facts,
-            reasoning=self.request.sampling.asks_reasoning,
+            reasoning=self.request.asks_reasoning,
             max_first_token_s=routing.max_first_token_s,
             max_token_gap_s=routing.max_token_gap_s,
         )
@@ -316,9 +314,7 @@ class Attempts(ABC, Generic[_Result]):
         written_by, call = self._wire_calls.get(record.candidate, (None, None)) if own else (None, None)
         if call is None or written_by is not adapter:
             target = record.served_by.target
-            encode = partial(adapter.encode, request, target.provider, target.model, stream=self.streams)
-            # Pictures become base64, at 4 ms a megabyte: too long for everybody else on the loop.
-            heavy = media_bytes(request) > HEAVY_MEDIA_BYTES
+            encode, heavy = encoder_of(request, adapter, target, stream=self.streams)
             call = await asyncio.to_thread(encode) if heavy else encode()
             if own:
                 self._wire_calls[record.candidate] = (adapter, call)
@@ -339,11 +335,11 @@ class Attempts(ABC, Generic[_Result]):
     async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> _Result:
         """Make the upstream call; raise AttemptError. The alarm is set for each phase."""
 
-    def _request_of(self, record: AttemptRecord) -> ChatRequest:
+    def _request_of(self, record: AttemptRecord) -> _Request:
         """Return what an attempt asks for."""
         return self.request if record.after_break is not OnBreak.CONTINUE else self._continued(record)
 
-    def _continued(self, record: AttemptRecord) -> ChatRequest:
+    def _continued(self, record: AttemptRecord) -> _Request:
         """Return what an attempt asks for that goes on from what was shown."""
         raise RuntimeError(f"nothing was shown that attempt {record.attempt} could go on from")
 

@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
+from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.api import CallScope
@@ -50,18 +51,19 @@ from trunkline_server.routing.retry import Allowance
 from trunkline_server.routing.selection import Candidate, Plan
 from trunkline_server.routing.types import Reason, Refusal
 
+_Request = TypeVar("_Request", bound=ChatRequest | EmbedRequest)
 _Result = TypeVar("_Result")
 
 _RESERVE_SHARE = 0.1
 """At most this share of a deadline is kept back to tell how the call ended."""
 
 
-class Call(Attempts[_Result]):
+class Call(Attempts[_Request, _Result]):
     """One request being routed. `drive` runs in one task and ends with a result or a CallFailure."""
 
     def __init__(
         self,
-        request: ChatRequest,
+        request: _Request,
         scope: CallScope,
         plan: Plan,
         snapshot: Snapshot,
@@ -291,7 +293,7 @@ class Call(Attempts[_Result]):
         """Note that the call ended without one; `told` is what its caller hears."""
 
 
-def _attempts_allowed(request: ChatRequest, plan: Plan) -> int:
+def _attempts_allowed(request: ChatRequest | EmbedRequest, plan: Plan) -> int:
     """Return the smaller of what the alias allows and what the request asks for."""
     allowed = plan.alias.policy.max_attempts
     asked = request.routing.max_attempts

@@ -8,11 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Generic, TypeVar
 
 from trunkline_server.chat.answer import Answer, FinishReason, TokenLogprob, Usage, Warning_
+from trunkline_server.chat.embedding import EmbedAnswer
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
 from trunkline_server.routing.types import OnBreak, Reason, TargetId
+
+_Answer = TypeVar("_Answer", Answer, EmbedAnswer)
 
 
 class NextStep(Enum):
@@ -287,16 +291,23 @@ Frame = (
 
 
 @dataclass(frozen=True, slots=True)
-class CompletedCall:
-    """A whole answer to `Complete`."""
+class AnsweredCall(Generic[_Answer]):
+    """A call with its whole answer, and how it came about."""
 
     request_id: str
-    answer: Answer
+    answer: _Answer
     route: RouteInfo
     attempts: tuple[AttemptSummary, ...]
     created_unix_s: float
     warnings: tuple[Warning_, ...]
     """Ours and the attempt's."""
+
+
+CompletedCall = AnsweredCall[Answer]
+"""What `Complete` gives."""
+
+EmbeddedCall = AnsweredCall[EmbedAnswer]
+"""What `Embed` gives."""
 
 
 @dataclass(frozen=True, slots=True)

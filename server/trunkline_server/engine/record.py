@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from trunkline_server.chat.answer import Usage, Warning_
+from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.frames import AttemptSummary, RouteInfo, ServedBy, Skipped
@@ -92,7 +93,7 @@ def route_info(machine: Machine, requested: str, version: int, served_by: Served
     return RouteInfo(requested, plan.alias.name, version, variant, served_by, skipped, tuple(machine.not_made))
 
 
-def unused_options(request: ChatRequest, served_by: ServedBy) -> tuple[Warning_, ...]:
+def unused_options(request: ChatRequest | EmbedRequest, served_by: ServedBy) -> tuple[Warning_, ...]:
     """Return a warning for each provider's options that did not matter, since another provider served."""
     if not request.provider_options:
         return ()

@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from trunkline_server.chat.answer import Warning_
+from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.estimate import Calibration, estimate_input_tokens
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.api import CallScope
 from trunkline_server.engine.callers import CallerAccounts, expected_cost_nanousd
 from trunkline_server.engine.demand import demand_of
+from trunkline_server.engine.embedding import EmbedCall, demand_of_inputs
+from trunkline_server.engine.endpoint import Endpoint
 from trunkline_server.engine.explaining import explained
 from trunkline_server.engine.frames import (
     CallFailedError,
     CompletedCall,
+    EmbeddedCall,
     Explanation,
     FieldViolation,
     Frame,
@@ -33,12 +37,16 @@ from trunkline_server.engine.stream_registry import StreamRegistry
 from trunkline_server.engine.streaming import StreamingCall
 from trunkline_server.engine.telling import no_eligible_target, unknown_model
 from trunkline_server.engine.unary import UnaryCall
+from trunkline_server.providers.base import Adapter
+from trunkline_server.providers.embedding import EmbeddingAdapter
 from trunkline_server.routing.aliases import Alias, ModelFacts, UnknownModelError
 from trunkline_server.routing.caller_account import Pass
 from trunkline_server.routing.demand import Demand
 from trunkline_server.routing.health import Health, HealthOf
 from trunkline_server.routing.selection import NoEligibleTargetError, Plan, make_plan
 from trunkline_server.routing.types import Caller, Criticality, Refusal, TargetId
+
+_Request = ChatRequest | EmbedRequest
 
 
 class RoutingEngine:
@@ -71,6 +79,23 @@ class RoutingEngine:
         snapshot = self._snapshots.pick(self._rng)
         plan, need = self._plan(snapshot, request, scope.caller, streams=False)
         call = UnaryCall(
+            request,
+            scope,
+            plan,
+            snapshot,
+            need,
+            clock=self._clock,
+            rng=self._rng,
+            ended=self._ended,
+            warnings=_warnings(request, scope.caller, plan, None),
+        )
+        return await call.run()
+
+    async def embed(self, request: EmbedRequest, scope: CallScope) -> EmbeddedCall:
+        """Return one vector for each input; raise CallFailedError."""
+        snapshot = self._snapshots.pick(self._rng)
+        plan, need = self._plan(snapshot, request, scope.caller, streams=False)
+        call = EmbedCall(
             request,
             scope,
             plan,
@@ -129,7 +154,7 @@ class RoutingEngine:
         alias, demand, need = self._reckon(snapshot, request, scope.caller, streams=True)
         return explained(request, alias, demand, snapshot, _blockage(snapshot, need))
 
-    def _plan(self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool) -> tuple[Plan, Need]:
+    def _plan(self, snapshot: Snapshot, request: _Request, caller: Caller, *, streams: bool) -> tuple[Plan, Need]:
         """Take the decision for a request, and reckon what it takes of gates and keys; raise CallFailedError."""
         alias, demand, need = self._reckon(snapshot, request, caller, streams=streams)
         if caller.limits is not None:
@@ -157,7 +182,7 @@ class RoutingEngine:
         )
 
     def _reckon(
-        self, snapshot: Snapshot, request: ChatRequest, caller: Caller, *, streams: bool
+        self, snapshot: Snapshot, request: _Request, caller: Caller, *, streams: bool
     ) -> tuple[Alias, Demand, Need]:
         alias = _resolve(snapshot, request.model, caller)
         if request.routing.fallback_models:
@@ -165,10 +190,14 @@ class RoutingEngine:
                 alias = snapshot.table.with_fallbacks(alias, request.routing.fallback_models, caller)
             except UnknownModelError as error:
                 raise CallFailedError(unknown_model(error)) from error
-        input_tokens = estimate_input_tokens(request)
-        demand = demand_of(request, input_tokens=input_tokens, streams=streams)
-        output_tokens = alias.outputs.expected(request.sampling.max_output_tokens)
-        need = Need(input_tokens, output_tokens, _criticality(request, caller), self._calibration, self.callers)
+        if isinstance(request, EmbedRequest):
+            demand = demand_of_inputs(request, alias, snapshot)
+            output_tokens = 0
+        else:
+            demand = demand_of(request, input_tokens=estimate_input_tokens(request), streams=streams)
+            output_tokens = alias.outputs.expected(request.sampling.max_output_tokens)
+        criticality = _criticality(request, caller)
+        need = Need(demand.input_tokens, output_tokens, criticality, self._calibration, self.callers)
         demand.learnt = need.input_at
         return alias, demand, need
 
@@ -180,7 +209,7 @@ class RoutingEngine:
         ]
         return ModelList(tuple(models), snapshot.version)
 
-    def check_options(self, request: ChatRequest, caller: Caller) -> list[FieldViolation]:
+    def check_options(self, request: _Request, caller: Caller) -> list[FieldViolation]:
         """Return a violation for each provider option that this caller may not pass."""
         violations: list[FieldViolation] = []
         providers = self._snapshots.current.providers
@@ -190,13 +219,23 @@ class RoutingEngine:
             if provider is None:
                 violations.append(FieldViolation(where, "there is no provider of this name"))
                 continue
+            translators = _translators(provider.endpoint, request)
+            if not translators:
+                violations.append(FieldViolation(where, "this provider has no embeddings"))
             found = dict.fromkeys(
                 FieldViolation(f"{where}.{finding.path}", finding.message)
-                for adapter in provider.endpoint.adapters
-                for finding in adapter.check_options(options, caller.provider_options)
+                for translator in translators
+                for finding in translator.check_options(options, caller.provider_options)
             )
             violations += found
         return violations
+
+
+def _translators(endpoint: Endpoint, request: _Request) -> Sequence[Adapter | EmbeddingAdapter]:
+    """Return whatever of an endpoint may write such a request."""
+    if isinstance(request, ChatRequest):
+        return endpoint.adapters
+    return [adapter.embeddings for adapter in endpoint.adapters if adapter.embeddings is not None]
 
 
 def _resolve(snapshot: Snapshot, model: str, caller: Caller) -> Alias:
@@ -216,7 +255,7 @@ def _blockage(snapshot: Snapshot, need: Need) -> Callable[[TargetId], Refusal | 
     return blockage
 
 
-def _criticality(request: ChatRequest, caller: Caller) -> Criticality:
+def _criticality(request: _Request, caller: Caller) -> Criticality:
     """Return the criticality that holds: the one that is asked for, but not above the caller's highest."""
     asked = request.routing.criticality
     return caller.criticality if asked is None or asked.value < caller.criticality.value else asked
@@ -231,7 +270,7 @@ def _health_of(snapshot: Snapshot) -> HealthOf:
     return health_of
 
 
-def _warnings(request: ChatRequest, caller: Caller, plan: Plan, declined: str | None) -> tuple[Warning_, ...]:
+def _warnings(request: _Request, caller: Caller, plan: Plan, declined: str | None) -> tuple[Warning_, ...]:
     """Return what is done otherwise than the request asks. `declined`: why its stream cannot be detachable."""
     routing = request.routing
     found: list[Warning_] = []

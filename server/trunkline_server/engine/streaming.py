@@ -47,7 +47,7 @@ _BYTES_PER_TOKEN = 4
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.TOOL_CALLS})
 
 
-class StreamingCall(Call[Finished]):
+class StreamingCall(Call[ChatRequest, Finished]):
     """A call whose answer is shown as it comes. It has one consumer: `frames`, or whoever calls `produce` and `take`.
 
     `stream_id` names it; `warnings` are told in its `started` frame; `room_bytes`: how much may wait for its consumer.

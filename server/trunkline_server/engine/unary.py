@@ -1,22 +1,27 @@
-"""`Complete`: one whole answer. Nothing is committed before the end, so every failure may be moved."""
+"""Calls with one whole answer, `Complete` first. Nothing is committed before the end: every failure may be moved."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from trunkline_server.chat.answer import Answer, Warning_
+from trunkline_server.chat.embedding import EmbedAnswer, EmbedRequest
 from trunkline_server.chat.message import Part, RefusalPart, TextPart, ThinkingPart, ToolCallPart
+from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched, ask
 from trunkline_server.engine.call import Call
-from trunkline_server.engine.frames import CallFailedError, CallFailure, CompletedCall
+from trunkline_server.engine.frames import AnsweredCall, CallFailedError, CallFailure
 from trunkline_server.engine.record import AttemptRecord, route_info, unused_options
 from trunkline_server.routing.events import Broken
 from trunkline_server.routing.failures import FailureClass
 
+_Request = TypeVar("_Request", bound=ChatRequest | EmbedRequest)
+_Answer = TypeVar("_Answer", Answer, EmbedAnswer)
 
-class UnaryCall(Call[Answer]):
+
+class WholeCall(Call[_Request, _Answer]):
     """A call that is answered at once, and asks its upstream without a stream."""
 
     streams = False
@@ -25,7 +30,7 @@ class UnaryCall(Call[Answer]):
         super().__init__(*args, **kwargs)
         self._warnings = warnings
 
-    async def run(self) -> CompletedCall:
+    async def run(self) -> AnsweredCall[_Answer]:
         """Return the answer; raise CallFailedError."""
         answer = await self.drive()
         if answer is None:
@@ -40,7 +45,7 @@ class UnaryCall(Call[Answer]):
         warnings = self._warnings + last.warnings + answer.warnings
         if self.request.provider_options:
             warnings += unused_options(self.request, last.served_by)
-        return CompletedCall(
+        return AnsweredCall(
             self.request.request_id,
             answer,
             route_info(self.machine, self.request.model, self.snapshot.version, last.served_by),
@@ -48,13 +53,6 @@ class UnaryCall(Call[Answer]):
             self.created_unix_s,
             warnings,
         )
-
-    async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> Answer:
-        alarm.set(record.dispatched_at + sent.timeouts.response_s, FailureClass.FIRST_TOKEN_TIMEOUT)
-        answer = await ask(sent)
-        record.usage = answer.usage
-        record.bytes_emitted = sum(map(_content_bytes, answer.message.parts))
-        return _signed(answer, record.served_by.target.provider)
 
     def _broke(self, broken: Broken) -> None:
         """Nothing was shown that could break: the machine does not ask for it."""
@@ -65,6 +63,17 @@ class UnaryCall(Call[Answer]):
 
     def _failed(self, told: CallFailure) -> None:
         """Nothing to do: the failure is raised."""
+
+
+class UnaryCall(WholeCall[ChatRequest, Answer]):
+    """A call for an answer of a model."""
+
+    async def _exchange(self, sent: Dispatched, record: AttemptRecord, alarm: Alarm) -> Answer:
+        alarm.set(record.dispatched_at + sent.timeouts.response_s, FailureClass.FIRST_TOKEN_TIMEOUT)
+        answer = await ask(sent, sent.adapter.decode_answer)
+        record.usage = answer.usage
+        record.bytes_emitted = sum(map(_content_bytes, answer.message.parts))
+        return _signed(answer, record.served_by.target.provider)
 
 
 def _content_bytes(part: Part) -> int:
