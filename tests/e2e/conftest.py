@@ -121,7 +121,8 @@ def gateway(tmp_path: Path) -> Gateways:
     ) -> AsyncIterator[Gateway]:
         async with Simulator(scenario or {}) as simulator:
             resolver = SecretResolver(tmp_path, frozenset(), environ or ENVIRONMENT)
-            loaded = parse_routes(routes.format(base=simulator.base_url, root=simulator.root_url), resolver, name="test")
+            text = routes.format(base=simulator.base_url, root=simulator.root_url)
+            loaded = parse_routes(text, resolver, name="test")
             live = LiveRoutes(prepare(loaded), 7, clock=time.monotonic, rng=random.Random(seed))
             snapshots = live.snapshots
             engine = RoutingEngine(snapshots, rng=random.Random(seed))

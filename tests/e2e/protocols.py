@@ -1,0 +1,86 @@
+"""Every wire that the gateway speaks, each as a provider in front of the one simulator that speaks them all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from trunkline_server.simulator.dialects import DIALECTS
+
+CAPABILITIES: Final = ["tools", "vision", "json_schema", "reasoning"]
+
+
+@dataclass(frozen=True)
+class Wire:
+    """A provider of the tests, named like its wire."""
+
+    name: str
+    protocol: str
+    """In the routes; also the simulator's dialect, unless `dialect` is another."""
+    model: str
+    secret: str
+    dialect: str = ""
+    path: str = ""
+    """Between the dialect's own base path and the paths of the protocol."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    stops: bool = True
+    """It has stop sequences."""
+    output_with_tools: bool = True
+    """It can be asked for JSON together with tools."""
+    thinks_back: bool = False
+    """It takes the thinking of its own earlier answers."""
+    seals: bool = False
+    """It wants that thinking sealed."""
+
+    @property
+    def target(self) -> str:
+        """As aliases name it."""
+        return f"{self.name}/{self.model}"
+
+    @property
+    def key(self) -> str:
+        """As the simulator knows its credential."""
+        return self.secret.partition(":")[0] if self.protocol == "bedrock" else self.secret
+
+    def provider(self) -> dict[str, Any]:
+        """Return its settings in the routes."""
+        base = DIALECTS[self.dialect or self.protocol].base_path
+        return {
+            "protocol": self.protocol,
+            "base_url": f"{{root}}{base}{self.path}",
+            "keys": [{"id": "only", "secret": f"env:{self.variable}"}],
+            **self.settings,
+        }
+
+    @property
+    def variable(self) -> str:
+        """The environment's name for the secret."""
+        return f"{self.name.upper()}_API_KEY"
+
+
+WIRES: Final = {wire.name: wire for wire in (Wire("openai", "openai", "gpt-4o", "sk-openai"),)}
+
+
+def routes(wires: Iterable[Wire], aliases: dict[str, Any] | None = None, **provider: Any) -> str:
+    """Return a routes file: an alias for each wire alone, named like it, and `aliases`.
+
+    `provider` are further settings of all providers.
+    """
+    wires = list(wires)
+    document = {
+        "version": 1,
+        "providers": {wire.name: {**wire.provider(), **provider} for wire in wires},
+        "models": {wire.target: {"capabilities": CAPABILITIES, **wire.facts} for wire in wires},
+        "aliases": {**{wire.name: {"tiers": [[wire.target]], "max_attempts": 1} for wire in wires}, **(aliases or {})},
+    }
+    # The gateway of the tests fills in `{root}` by str.format.
+    return json.dumps(document).replace("{", "{{").replace("}", "}}").replace("{{root}}", "{root}")
+
+
+def environment(wires: Iterable[Wire]) -> dict[str, str]:
+    """Return the secrets of the routes."""
+    return {wire.variable: wire.secret for wire in wires}
