@@ -22,6 +22,9 @@ from trunkline_server.routing.types import TargetId
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The vectors of one call as JSON: 2,048 of them with 6,144 numbers each as base64, or with 1,536 as decimals."""
 
+_VECTORS = frozenset({EMBEDDINGS})
+_SIZED_VECTORS = frozenset({EMBEDDINGS, "embedding_dimensions"})
+
 
 class EmbedCall(WholeCall[EmbedRequest, EmbedAnswer]):
     """A call for vectors."""
@@ -51,7 +54,7 @@ def demand_of_inputs(request: EmbedRequest, alias: Alias, snapshot: Snapshot) ->
     tokens = REQUEST_TOKENS + sum(each)
     return Demand(
         capabilities=routing.require_capabilities | {EMBEDDINGS},
-        features=frozenset({EMBEDDINGS}),
+        features=_VECTORS if request.dimensions is None else _SIZED_VECTORS,
         excluded=routing.exclude_targets,
         allow_fallback=routing.allow_fallback,
         regions=routing.allow_regions,

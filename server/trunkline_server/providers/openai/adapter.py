@@ -12,6 +12,7 @@ from trunkline_server.providers.embedding import EmbeddingAdapter
 from trunkline_server.providers.features import stated
 from trunkline_server.providers.openai.classify import classify_response
 from trunkline_server.providers.openai.decode import decode_answer
+from trunkline_server.providers.openai.embeddings import OpenAIEmbeddings
 from trunkline_server.providers.openai.encode import encode_call
 from trunkline_server.providers.openai.errors import table_with
 from trunkline_server.providers.openai.limits import OPENAI as LIMITS
@@ -26,8 +27,9 @@ FEATURES: Final = stated(
     "images", "other_images", "image_uris", "audio", "documents", "text_documents", "other_documents", "file_ids",
     "temperature", "high_temperature", "top_p", "seed", "frequency_penalty", "presence_penalty", "wide_penalties",
     "stop", "logprobs", "top_logprobs", "reasoning_effort", "parallel_tool_calls", "message_name", "strict_tools",
+    "embedding_dimensions",
 )  # fmt: skip
-"""What chat completions carry."""
+"""What chat completions carry, and embeddings beside them."""
 
 
 class OpenAIAdapter:
@@ -40,6 +42,8 @@ class OpenAIAdapter:
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
         self._terms = terms
         quirks = self._quirks = terms.quirks
+        if "embeddings" not in quirks.lacks:
+            self.embeddings = OpenAIEmbeddings()
         self.features = FEATURES - quirks.lacks | quirks.adds
         self._table = table_with(quirks.statuses)
         self._limits = quirks.limits or LIMITS
