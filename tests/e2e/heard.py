@@ -119,7 +119,7 @@ def _openai_chat(path: str, body: dict[str, Any]) -> Heard:
     heard = Heard(body["model"], bool(body.get("stream")))
     for message in body["messages"]:
         role, content = message["role"], message.get("content")
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        parts: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         if role in {"system", "developer"}:
             heard.system += "".join(part["text"] for part in parts)
             continue
@@ -309,7 +309,7 @@ def _cohere(path: str, body: dict[str, Any]) -> Heard:
     heard = Heard(body["model"], bool(body.get("stream")))
     for message in body["messages"]:
         role, content = message["role"], message.get("content")
-        parts = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
+        parts: list[Any] = [{"type": "text", "text": content}] if isinstance(content, str) else content or []
         if role in {"system", "developer"}:
             heard.system += "".join(part["text"] for part in parts)
         elif role == "tool":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from trunkline_server.simulator.dialects import DIALECTS
@@ -59,7 +59,12 @@ class Wire:
     @property
     def variable(self) -> str:
         """The environment's name for the secret."""
-        return f"{self.name.upper()}_API_KEY"
+        return f"{self.name.upper().replace('-', '_')}_API_KEY"
+
+    def numbered(self, number: int) -> Wire:
+        """Return a provider of the same wire with a name and a key of its own."""
+        start, colon, rest = self.secret.partition(":")
+        return replace(self, name=f"{self.name}-{number}", secret=f"{start}{number:04d}{colon}{rest}")
 
 
 WIRES: Final = {wire.name: wire for wire in (Wire("openai", "openai", "gpt-4o", "sk-openai"),)}
