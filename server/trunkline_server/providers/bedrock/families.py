@@ -1,0 +1,105 @@
+"""What Converse leaves to each family of models: settings beyond the common ones, and which blocks a family takes.
+
+Converse has four settings of its own; everything else goes into `additionalModelRequestFields` under the names of the
+model's maker. The family is told from the model id, which holds the maker's name also in ARNs of foundation models and
+of inference profiles that the service defines. An id that says nothing (an application inference profile, a model of
+one's own) is of no family: it gets what is common to all, and a warning for the rest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Final
+
+
+class Reasoning(Enum):
+    """How a family is told to think."""
+
+    NONE = "none"
+    """It cannot be told."""
+    BUDGET = "budget"
+    """Claude up to 4.5: `thinking` with a budget of tokens."""
+    ADAPTIVE = "adaptive"
+    """Claude from 4.6 on: `thinking` without a budget, and an effort."""
+    NOVA = "nova"
+    """Nova 2: `reasoningConfig` with an effort."""
+    EFFORT = "effort"
+    """`reasoning_effort`, as OpenAI calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """Models that take the same."""
+
+    name: str
+    pattern: re.Pattern[str]
+    """Found somewhere in the model id."""
+    reasoning: Reasoning = Reasoning.NONE
+    top_k: tuple[str, ...] = ()
+    """The path of the setting inside the additional fields; empty: there is none."""
+    others: Mapping[str, str] = field(default_factory=dict)
+    """Further fields of `Sampling`, and what the additional fields call them."""
+    takes_thinking: bool = False
+    """Reasoning goes back to the model that showed it; the others refuse it."""
+    signed_thinking: bool = False
+    """It goes back only with its signature."""
+    caches: bool = False
+    """Points for caching may stand in a prompt; the others refuse them."""
+    tells_errors: bool = False
+    """A tool's result may say that it is an error; the others refuse the field."""
+
+
+def _claude(name: str, pattern: str, reasoning: Reasoning) -> Family:
+    return Family(
+        name,
+        re.compile(pattern),
+        reasoning,
+        top_k=("top_k",),
+        takes_thinking=True,
+        signed_thinking=True,
+        caches=True,
+        tells_errors=True,
+    )
+
+
+def _nova(name: str, pattern: str, reasoning: Reasoning, *, takes_thinking: bool = False) -> Family:
+    return Family(
+        name,
+        re.compile(pattern),
+        reasoning,
+        top_k=("inferenceConfig", "topK"),
+        takes_thinking=takes_thinking,
+        caches=True,
+        tells_errors=True,
+    )
+
+
+_PENALTIES: Final = {"frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty"}
+
+FAMILIES: Final = (
+    _claude("Claude without thinking", r"anthropic\.claude-(?:v2|instant|3-(?!7))", Reasoning.NONE),
+    _claude(
+        "Claude 3.7 to 4.5",
+        r"anthropic\.claude-(?:3-7|(?:opus|sonnet|haiku)-4-(?:[015]\b|20\d{6}))",
+        Reasoning.BUDGET,
+    ),
+    _claude("Claude 4.6 and later", r"anthropic\.claude-", Reasoning.ADAPTIVE),
+    _nova("Nova 2", r"amazon\.nova-2-", Reasoning.NOVA, takes_thinking=True),
+    _nova("Nova", r"amazon\.nova-", Reasoning.NONE),
+    Family("gpt-oss", re.compile(r"openai\.gpt-oss"), Reasoning.EFFORT),
+    Family("Command R", re.compile(r"cohere\.command-r"), top_k=("k",), others={**_PENALTIES, "seed": "seed"}),
+    Family("Mistral", re.compile(r"mistral\."), top_k=("top_k",)),
+    Family("Jamba", re.compile(r"ai21\.jamba"), others=_PENALTIES),
+)
+"""The first whose pattern is found is a model's family."""
+
+OTHER: Final = Family("other models", re.compile(""))
+"""Everything that is common to all models, and nothing more."""
+
+
+def family_of(model: str) -> Family:
+    """Return the family of a model id or ARN."""
+    return next((family for family in FAMILIES if family.pattern.search(model)), OTHER)

@@ -1,0 +1,252 @@
+"""The answer as it comes: bytes of an AWS event stream in, neutral deltas out.
+
+The answer is a list of blocks, told apart by an index; each becomes one part, numbered in the order in which their
+content appears, just as the whole answer has them. The terminal event is `messageStop`. What comes after it is ignored,
+errors included, but for the usage, which comes last: the answer is whole, and the protocol promises nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from trunkline_server.chat.answer import (
+    Delta,
+    Finished,
+    FinishReason,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingSignatureDelta,
+    ToolCallDelta,
+    Usage,
+)
+from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.bedrock.errors import classify_message
+from trunkline_server.providers.bedrock.finish import WHOLE, finished, usage_of
+from trunkline_server.providers.bedrock.wire import (
+    ReasoningPiece,
+    UsageWire,
+    decode_delta,
+    decode_message_stop,
+    decode_metadata,
+    decode_start,
+    decode_stop,
+)
+from trunkline_server.providers.eventstream import EventStreamDecoder, EventStreamError, EventStreamMessage
+from trunkline_server.providers.failures import filtered_error, protocol_error
+from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
+from trunkline_server.providers.tool_arguments import MAX_ARGUMENTS_CHARS, MAX_CALLS, NO_ARGUMENTS
+from trunkline_server.routing.failures import Failure, FailureClass
+
+_NOT_OURS: Final = -1
+"""Stands for the part of a block that is none of the answer: a tool that the service runs itself."""
+
+
+class _Call:
+    """A tool call as far as it has come."""
+
+    __slots__ = ("part", "pieces")
+
+    def __init__(self, part: int) -> None:
+        self.part = part
+        self.pieces: list[str] = []
+
+
+class BedrockStreamDecoder:
+    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+
+    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
+    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
+    """
+
+    __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_failure", "_finished", "_frames", "_ignoring", "_part_of",
+                 "_parts", "_seen", "_usage")  # fmt: skip
+
+    def __init__(self) -> None:
+        self._frames = EventStreamDecoder()
+        self._part_of: dict[int, int] = {}
+        self._parts = 0
+        self._calls: dict[int, _Call] = {}
+        """Those that are open, by their block's index."""
+        self._calls_seen = 0
+        self._calls_chars = 0
+        self._seen = False
+        self._ignoring = False
+        self._usage: UsageWire | None = None
+        self._finished: Finished | None = None
+        self._failure: Failure | None = None
+
+    @property
+    def finished(self) -> Finished | None:
+        """The stop reason, once it came."""
+        return self._finished
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the service counted, once it said so: at the very end."""
+        return usage_of(self._usage)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
+        return self._failure
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """Return the deltas that `chunk` completed; raise AttemptError for an exception of the service or garbage."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        deltas: list[Delta] = []
+        if self._ignoring:
+            return deltas
+        try:
+            for message in self._frames.feed(chunk):
+                self._message(message, deltas)
+            if self._frames.error is not None:
+                self._broken(self._frames.error)
+        except EventStreamError as error:
+            self._broken(error)
+        except AttemptError as error:
+            self._failure = error.failure
+        if self._failure is not None and not deltas:
+            raise AttemptError(self._failure)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        self._frames.close()
+        if self._finished is not None:
+            return []
+        error = (
+            AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a stop reason"))
+            if self._seen
+            else protocol_error("a stream without a single event")
+        )
+        self._failure = error.failure
+        raise error
+
+    def _broken(self, error: EventStreamError) -> None:
+        """End the reading; a whole answer stays whole."""
+        self._ignoring = True
+        if self._finished is None:
+            self._failure = protocol_error(str(error)).failure
+
+    def _message(self, message: EventStreamMessage, deltas: list[Delta]) -> None:
+        headers, payload = message
+        if headers.get(":message-type") != "event":
+            if self._finished is None:
+                raise AttemptError(classify_message(message))
+            return
+        self._seen = True
+        kind = headers.get(":event-type")
+        try:
+            if kind == "contentBlockDelta":
+                if self._finished is None:
+                    self._delta(payload, deltas)
+            elif isinstance(kind, str) and (read := _READERS.get(kind)) is not None:
+                read(self, payload, deltas)
+        except DECODING_ERRORS:
+            if self._finished is None:
+                raise protocol_error("an event that is none of a Converse stream") from None
+
+    def _delta(self, payload: bytes, deltas: list[Delta]) -> None:
+        event = decode_delta(payload)
+        delta = event.delta
+        if delta.text is not None:
+            if delta.text:
+                deltas.append(TextDelta(self._part(event.content_block_index), delta.text))
+        elif delta.tool_use is not None:
+            self._arguments(event.content_block_index, delta.tool_use.input, deltas)
+        elif delta.reasoning_content is not None:
+            self._reasoning(event.content_block_index, delta.reasoning_content, deltas)
+
+    def _reasoning(self, index: int, piece: ReasoningPiece, deltas: list[Delta]) -> None:
+        if piece.text:
+            deltas.append(ThinkingDelta(self._part(index), piece.text))
+        if piece.signature:
+            deltas.append(ThinkingSignatureDelta(self._part(index), piece.signature))
+        if piece.redacted_content:
+            deltas.append(ThinkingSignatureDelta(self._part(index), piece.redacted_content, redacted=True))
+
+    def _start(self, payload: bytes, deltas: list[Delta]) -> None:
+        event = decode_start(payload)
+        tool = event.start.tool_use
+        if self._finished is not None:
+            return
+        if tool is None or tool.type is not None:
+            self._part_of[event.content_block_index] = _NOT_OURS
+            return
+        if not tool.name or not tool.tool_use_id:
+            raise protocol_error("a tool call has no name or no id")
+        if event.content_block_index in self._part_of:
+            raise protocol_error("two of its blocks have one index")
+        self._calls_seen += 1
+        if self._calls_seen > MAX_CALLS:
+            raise protocol_error("its tool calls are without bounds")
+        part = self._part(event.content_block_index)
+        self._calls[event.content_block_index] = _Call(part)
+        deltas.append(ToolCallDelta(part, tool.tool_use_id, tool.name))
+
+    def _arguments(self, index: int, text: str, deltas: list[Delta]) -> None:
+        call = self._calls.get(index)
+        if call is None:
+            if self._part_of.get(index) == _NOT_OURS:
+                return
+            raise protocol_error("arguments of a tool call that is not open")
+        if not text:
+            return
+        self._calls_chars += len(text)
+        if self._calls_chars > MAX_ARGUMENTS_CHARS:
+            raise protocol_error("the arguments of its tool calls are without bounds")
+        call.pieces.append(text)
+        deltas.append(ToolCallDelta(call.part, arguments_json_delta=text))
+
+    def _stop(self, payload: bytes, deltas: list[Delta]) -> None:
+        index = decode_stop(payload).content_block_index
+        call = self._calls.get(index)
+        # A call without any arguments is told by the stop reason: whole, or cut before the first of them.
+        if self._finished is None and call is not None and call.pieces:
+            del self._calls[index]
+            _close(call, deltas)
+
+    def _message_stop(self, payload: bytes, deltas: list[Delta]) -> None:
+        native = decode_message_stop(payload).stop_reason
+        if self._finished is not None:
+            return
+        end = finished(native, called=self._calls_seen > 0)
+        if end.reason is FinishReason.CONTENT_FILTER and not self._parts:
+            raise filtered_error(native)
+        for call in self._calls.values():
+            if call.pieces:
+                _close(call, deltas)
+            elif end.reason in WHOLE:
+                deltas.append(ToolCallDelta(call.part, arguments_json_delta=NO_ARGUMENTS, done=True))
+        self._calls.clear()
+        self._finished = end
+
+    def _metadata(self, payload: bytes, deltas: list[Delta]) -> None:  # noqa: ARG002  the readers have one form
+        self._usage = decode_metadata(payload).usage
+
+    def _part(self, index: int) -> int:
+        """Return the part of a block; a new one for a block that had no content yet."""
+        part = self._part_of.get(index)
+        if part is None or part == _NOT_OURS:
+            part = self._part_of[index] = self._parts
+            self._parts += 1
+        return part
+
+
+def _close(call: _Call, deltas: list[Delta]) -> None:
+    """Tell that `call` is done, if it is: half of an argument never counts as one."""
+    if is_json("".join(call.pieces)):
+        deltas.append(ToolCallDelta(call.part, done=True))
+
+
+_READERS: Final[dict[str, Callable[[BedrockStreamDecoder, bytes, list[Delta]], None]]] = {
+    "contentBlockStart": BedrockStreamDecoder._start,  # noqa: SLF001  the table stands behind the class it belongs to
+    "contentBlockStop": BedrockStreamDecoder._stop,  # noqa: SLF001
+    "messageStop": BedrockStreamDecoder._message_stop,  # noqa: SLF001
+    "metadata": BedrockStreamDecoder._metadata,  # noqa: SLF001
+}
+"""Events that are read, but for the most frequent one; `messageStart` and what is new are skipped."""
