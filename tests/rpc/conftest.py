@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from array import array
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -15,7 +16,8 @@ from google.rpc import error_details_pb2, status_pb2
 from grpc import aio
 
 from trunkline import v1 as pb
-from trunkline_server.chat.answer import Answer, Finished, FinishReason
+from trunkline_server.chat.answer import Answer, Finished, FinishReason, Usage, UsageSource
+from trunkline_server.chat.embedding import EmbedAnswer, EmbedRequest
 from trunkline_server.chat.message import Message, Role, TextPart
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.api import CallScope
@@ -27,6 +29,7 @@ from trunkline_server.engine.frames import (
     CompletedCall,
     ContentFrame,
     DeltaKind,
+    EmbeddedCall,
     EndFrame,
     Explanation,
     FieldViolation,
@@ -72,6 +75,10 @@ class FakeEngine:
             return completed(request)
         finally:
             self.closed.set()
+
+    async def embed(self, request: EmbedRequest, scope: CallScope) -> EmbeddedCall:
+        self.scopes.append(scope)
+        return embedded(request)
 
     async def stream(self, request: ChatRequest, scope: CallScope) -> AsyncGenerator[Frame, None]:
         self.scopes.append(scope)
@@ -119,8 +126,15 @@ class FakeEngine:
         model = ModelInfo("default", True, (SERVED_BY.target,), ("tools",), 128_000, None, None, None)  # noqa: FBT003  the record's own order
         return ModelList((model,), 7)
 
-    def check_options(self, _request: ChatRequest, _caller: Caller) -> list[FieldViolation]:
+    def check_options(self, _request: ChatRequest | EmbedRequest, _caller: Caller) -> list[FieldViolation]:
         return self.violations
+
+
+def embedded(request: EmbedRequest) -> EmbeddedCall:
+    """Return vectors of two dimensions for a request: the place of the input, and its length."""
+    vectors = tuple(array("f", (index, len(text))) for index, text in enumerate(request.inputs))
+    answer = EmbedAnswer(vectors, Usage(input_tokens=5, output_tokens=0, source=UsageSource.PROVIDER))
+    return EmbeddedCall(request.request_id, answer, ROUTE, (ATTEMPT,), 1.0, ())
 
 
 def completed(request: ChatRequest) -> CompletedCall:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 
+from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.embedding import EmbedAnswer, EmbedRequest
 from trunkline_server.chat.estimate import REQUEST_TOKENS
 from trunkline_server.chat.text_tokens import text_tokens
@@ -40,7 +42,17 @@ class EmbedCall(WholeCall[EmbedRequest, EmbedAnswer]):
             too_large=FailureClass.CALLER_INVALID if len(self.request.inputs) > 1 else FailureClass.PROTOCOL,
         )
         record.usage = answer.usage
-        return answer
+        return self._told_of_model(answer, record.served_by.target.model)
+
+    def _told_of_model(self, answer: EmbedAnswer, model: str) -> EmbedAnswer:
+        """Return the answer with a warning if its vectors must not be compared with those that are usual here."""
+        usual = _first_model(self.machine.plan.alias)
+        if _bare(model) == usual:
+            return answer
+        told = Warning_(
+            "OTHER_MODEL", "allow_other_models", f"vectors of {model}, of another space than those of {usual}"
+        )
+        return replace(answer, warnings=(*answer.warnings, told))
 
     def _learn(self, record: AttemptRecord) -> None:
         """Learn how the provider counts; vectors say nothing of how long an alias's answers are."""

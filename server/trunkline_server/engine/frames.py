@@ -290,9 +290,9 @@ Frame = (
 """What a stream is made of, numbered."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen slots cannot be made through the names below
 class AnsweredCall(Generic[_Answer]):
-    """A call with its whole answer, and how it came about."""
+    """A call with its whole answer, and how it came about. Nobody changes it."""
 
     request_id: str
     answer: _Answer

@@ -9,6 +9,7 @@ from trunkline_server.engine.frames import (
     AttemptSummary,
     CallFailure,
     CompletedCall,
+    EmbeddedCall,
     EndFrame,
     RouteInfo,
     StartedFrame,
@@ -28,12 +29,15 @@ _DETACHABLE = "routing.detachable"
 
 def note_completed(record: RpcRecord, done: CompletedCall) -> None:
     """Take in a whole answer."""
-    _note_route(record, done.route)
-    _note_attempts(record, done.attempts)
-    if done.attempts:
-        record.queued_s = sum(attempt.queued_s for attempt in done.attempts)
+    _note_answered(record, done.route, done.attempts)
     whole = done.answer.finished.reason in _WHOLE
     record.outcome = (StreamOutcome.COMPLETE if whole else StreamOutcome.INCOMPLETE).value
+
+
+def note_embedded(record: RpcRecord, done: EmbeddedCall) -> None:
+    """Take in the vectors of a call."""
+    _note_answered(record, done.route, done.attempts)
+    record.outcome = StreamOutcome.COMPLETE.value
 
 
 def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, detachable: bool) -> None:
@@ -108,6 +112,13 @@ def _note_end(record: RpcRecord, end: EndFrame) -> None:
 def _declined(started: StartedFrame | None) -> bool:
     """Return whether a stream that was to be kept was not."""
     return started is not None and any(warning.field == _DETACHABLE for warning in started.warnings)
+
+
+def _note_answered(record: RpcRecord, route: RouteInfo, attempts: tuple[AttemptSummary, ...]) -> None:
+    _note_route(record, route)
+    _note_attempts(record, attempts)
+    if attempts:
+        record.queued_s = sum(attempt.queued_s for attempt in attempts)
 
 
 def _note_route(record: RpcRecord, route: RouteInfo) -> None:

@@ -11,7 +11,9 @@ from trunkline_server.rpc import account
 from trunkline_server.rpc.boundary import Method, StreamMethod, UnaryMethod
 from trunkline_server.rpc.call import Work
 from trunkline_server.rpc.decode import decode_list_models, decode_request, decode_resume
+from trunkline_server.rpc.decode_embed import decode_embed
 from trunkline_server.rpc.encode import encode_completed, encode_explanation, encode_models
+from trunkline_server.rpc.encode_embed import encode_embedded
 from trunkline_server.telemetry.canonical import CANCELLED
 
 SERVICE = "trunkline.v1.CompletionService"
@@ -31,6 +33,7 @@ class CompletionService:
             StreamMethod(f"/{SERVICE}/ResumeStream", self.resume_stream, may_be_empty=True),
             UnaryMethod(f"/{SERVICE}/Explain", self.explain),
             UnaryMethod(f"/{SERVICE}/ListModels", self.list_models),
+            UnaryMethod(f"/{SERVICE}/Embed", self.embed),
         )
 
     async def complete(self, raw: bytes, work: Work) -> bytes:
@@ -68,6 +71,14 @@ class CompletionService:
         """Return what the caller may use."""
         decode_list_models(raw)
         return encode_models(self._engine.list_models(work.scope))
+
+    async def embed(self, raw: bytes, work: Work) -> bytes:
+        """Return texts as vectors."""
+        request = decode_embed(raw, lambda decoded: self._engine.check_options(decoded, work.scope.caller))
+        work.record.request_id, work.record.model = request.request_id, request.model
+        done = await self._engine.embed(request, work.scope)
+        account.note_embedded(work.record, done)
+        return encode_embedded(done)
 
     def _request(self, raw: bytes, work: Work) -> ChatRequest:
         """Return the request, checked as far as it can be without routing it."""

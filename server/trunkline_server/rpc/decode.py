@@ -58,16 +58,14 @@ def decode_request(
         raise InvalidRequestError("not a valid CompleteRequest message") from None
     found = Violations()
     is_set = request.HasField
-    model = request.model
-    if not model or len(model) > MAX_MODEL_BYTES or len(model.encode()) > MAX_MODEL_BYTES:
-        found.add("model", f"must be an alias or provider/model of 1 to {MAX_MODEL_BYTES} bytes")
+    model = decode_model(request.model, found)
     messages = decode_messages(request.messages, found)
     sampling = decode_sampling(request.sampling, found) if is_set("sampling") else NO_SAMPLING
     tools = decode_tools(request.tools, found) if request.tools else ()
     tool_choice = decode_tool_choice(request.tool_choice, tools, found) if is_set("tool_choice") else None
     output = decode_output(request.output, found) if is_set("output") else None
     routing = decode_routing(request.routing, found) if is_set("routing") else _NO_ROUTING
-    request_id = _request_id(request.request_id, found)
+    request_id = decode_request_id(request.request_id, found)
     labels = decode_labels(request.labels, found) if request.labels else {}
     options_json = request.provider_options_json
     provider_options = decode_provider_options(options_json, found) if options_json else {}
@@ -116,7 +114,14 @@ def new_request_id() -> str:
     return f"req_{_IDS.getrandbits(96):024x}"
 
 
-def _request_id(given: str, found: Violations) -> str:
+def decode_model(model: str, found: Violations) -> str:
+    """Return the name that a request goes to."""
+    if not model or len(model) > MAX_MODEL_BYTES or len(model.encode()) > MAX_MODEL_BYTES:
+        found.add("model", f"must be an alias or provider/model of 1 to {MAX_MODEL_BYTES} bytes")
+    return model
+
+
+def decode_request_id(given: str, found: Violations) -> str:
     """Return the caller's own id, which goes into logs and headers, or a fresh one."""
     if not given:
         return new_request_id()
