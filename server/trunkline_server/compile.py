@@ -26,7 +26,9 @@ from trunkline_server.config.secret import Secret
 from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.provider import ProviderSpec
 from trunkline_server.engine.snapshot import ServerLimits
+from trunkline_server.providers.anthropic import AnthropicAdapter
 from trunkline_server.providers.base import Adapter, AdapterTerms, ModelTerms
+from trunkline_server.providers.credentials import anthropic as anthropic_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.openai import OpenAIAdapter
@@ -53,13 +55,16 @@ from trunkline_server.routing.types import OnBreak, TargetId
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
 
-ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {"openai": OpenAIAdapter}
+ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter}
 """What speaks each wire protocol."""
 
 WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {}
 """What speaks the further wires that some protocols have, by protocol and the `wire` of a model's facts."""
 
-CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {"openai": openai_credentials.credential}
+CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {
+    "openai": openai_credentials.credential,
+    "anthropic": anthropic_credentials.credential,
+}
 """What makes a secret into a credential, by protocol; raises CredentialError."""
 
 _NANOUSD_PER_USD = 1_000_000_000

@@ -1,0 +1,305 @@
+"""A streamed answer: the vendor's events in, neutral deltas out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trunkline_server.chat.answer import (
+    Delta,
+    Finished,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingSignatureDelta,
+    ToolCallDelta,
+    Usage,
+)
+from trunkline_server.providers.anthropic.classify import classify_under_ok
+from trunkline_server.providers.anthropic.finish import WHOLE, finished, is_block, merged, usage_of
+from trunkline_server.providers.anthropic.wire import (
+    BlockWire,
+    EventWire,
+    PieceWire,
+    UsageWire,
+    decode_event,
+    ignorable,
+    input_text,
+)
+from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.failures import filtered_error, protocol_error
+from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
+from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.providers.tool_arguments import MAX_ARGUMENTS_CHARS, MAX_CALLS, NO_ARGUMENTS, made_id
+from trunkline_server.routing.failures import Failure, FailureClass
+
+MAX_BLOCKS: Final = 4_096
+"""Content blocks of one answer; more is no answer of a model."""
+
+_PASSED_OVER: Final = ""
+
+
+class _Block:
+    """One content block that has begun and not ended. What is passed over has no part."""
+
+    __slots__ = ("begun", "chars", "kind", "part", "pieces")
+
+    def __init__(self, kind: str, part: int) -> None:
+        self.kind = kind
+        self.part = part
+        self.pieces: list[str] = []
+        """Of a call's arguments or of a signature, which are told or judged whole."""
+        self.begun = ""
+        """Arguments that stood in the block's first event: they count if no others come."""
+        self.chars = 0
+
+    def __repr__(self) -> str:
+        return f"<block {self.part} {self.kind or 'passed over'}>"
+
+
+class AnthropicStreamDecoder:
+    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+
+    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call, so
+    that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
+    """
+
+    __slots__ = ("_answer_id", "_blocks", "_calls", "_chars", "_done", "_failure", "_finished", "_parts", "_seen",
+                 "_sse", "_started", "_unsure", "_usage")  # fmt: skip
+
+    def __init__(self) -> None:
+        self._sse = SseDecoder()
+        self._blocks: dict[int, _Block] = {}
+        self._started = 0
+        self._parts = 0
+        self._calls = 0
+        self._chars = 0
+        self._unsure: _Block | None = None
+        """A call that ended without any arguments: whole if the answer goes on or ends whole."""
+        self._answer_id = ""
+        self._seen = False
+        self._done = False
+        self._usage: UsageWire | None = None
+        self._finished: Finished | None = None
+        self._failure: Failure | None = None
+
+    @property
+    def finished(self) -> Finished | None:
+        """The reason to stop, once it came."""
+        return self._finished
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted so far: the prompt at the beginning, the answer at its end."""
+        return usage_of(self._usage)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
+        return self._failure
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        deltas: list[Delta] = []
+        if self._done:
+            return deltas
+        try:
+            for event in self._sse.feed(chunk):
+                self._event(event, deltas)
+        except EventTooLargeError as error:
+            if self._finished is None:
+                self._fail(protocol_error(str(error)), deltas)
+            self._done = True
+        except AttemptError as error:
+            self._fail(error, deltas)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        self._sse.close()
+        if self._finished is not None:
+            return []
+        error = self._not_whole()
+        self._failure = error.failure
+        raise error
+
+    def _not_whole(self) -> AttemptError:
+        if not self._seen:
+            return protocol_error("a stream without a single event")
+        if self._done and not self._parts:
+            # The provider itself says that this was all; otherwise it only stopped talking.
+            return protocol_error("neither content nor a reason to stop")
+        return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a reason to stop"))
+
+    def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
+        self._failure = error.failure
+        if not deltas:
+            raise error
+
+    def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
+        data, name = event
+        if self._done:
+            return
+        if name == "error":
+            self._error(data)
+            return
+        try:
+            wire = decode_event(data)
+        except DECODING_ERRORS:
+            unknown = ignorable(data)
+            if unknown is None:
+                self._garbage()
+                return
+            wire = unknown
+        self._seen = True
+        if wire.type == "content_block_delta":  # most events
+            if wire.delta is not None and self._finished is None:
+                self._piece(wire.index, wire.delta, deltas)
+        else:
+            self._other(wire, data, deltas)
+
+    def _other(self, wire: EventWire, data: bytes, deltas: list[Delta]) -> None:
+        """Take an event that adds nothing to a block; one that nobody knows is passed over."""
+        kind = wire.type
+        if kind == "content_block_start":
+            self._begin(wire, deltas)
+        elif kind == "content_block_stop":
+            self._end(wire.index, deltas)
+        elif kind == "message_delta":
+            self._message_delta(wire, deltas)
+        elif kind == "message_start":
+            self._message_start(wire)
+        elif kind == "message_stop":
+            self._done = True
+        elif kind == "error":
+            self._error(data)
+
+    def _garbage(self) -> None:
+        """Raise for data that is no event; after the reason to stop the answer is whole in spite of it."""
+        if self._finished is None:
+            raise protocol_error("an event that is none of a message")
+
+    def _error(self, data: bytes) -> None:
+        if self._finished is None:
+            raise AttemptError(classify_under_ok(data))
+
+    def _message_start(self, wire: EventWire) -> None:
+        message = wire.message
+        if message is None:
+            return
+        if isinstance(message.id, str):
+            self._answer_id = message.id
+        if message.usage is not None:
+            self._usage = merged(self._usage, message.usage)
+
+    def _message_delta(self, wire: EventWire, deltas: list[Delta]) -> None:
+        if wire.usage is not None:
+            self._usage = merged(self._usage, wire.usage)
+        delta = wire.delta
+        if delta is None or delta.stop_reason is None or self._finished is not None:
+            return
+        native = delta.stop_reason
+        if not self._parts and is_block(native):
+            raise filtered_error(native)
+        end = finished(native, delta.stop_details)
+        if self._unsure is not None and end.reason in WHOLE:
+            self._close_call(self._unsure, deltas)
+        self._finished = end
+
+    def _begin(self, wire: EventWire, deltas: list[Delta]) -> None:
+        block = wire.content_block
+        if block is None or self._finished is not None:
+            return
+        self._started += 1
+        if self._started > MAX_BLOCKS:
+            raise protocol_error("its content blocks are without bounds")
+        if self._unsure is not None:
+            # The provider went on, so nothing of that call is missing.
+            self._close_call(self._unsure, deltas)
+        self._blocks[wire.index] = self._begun(block, deltas)
+
+    def _begun(self, block: BlockWire, deltas: list[Delta]) -> _Block:
+        """Return the state of a block that begins, and tell what stands in its first event."""
+        kind = block.type
+        if kind == "text":
+            begun = _Block("text", self._new_part())
+            if block.text:
+                deltas.append(TextDelta(begun.part, block.text))
+        elif kind == "thinking":
+            begun = _Block("thinking", self._new_part())
+            if block.thinking:
+                deltas.append(ThinkingDelta(begun.part, block.thinking))
+            if block.signature:
+                begun.pieces.append(block.signature)
+        elif kind == "redacted_thinking":
+            begun = _Block("redacted_thinking", self._new_part())
+            if block.data:
+                deltas.append(ThinkingSignatureDelta(begun.part, block.data, redacted=True))
+        elif kind == "tool_use":
+            begun = self._begun_call(block, deltas)
+        else:
+            begun = _Block(_PASSED_OVER, -1)
+        return begun
+
+    def _begun_call(self, block: BlockWire, deltas: list[Delta]) -> _Block:
+        if not block.name:
+            raise protocol_error("a tool call has no name")
+        if self._calls >= MAX_CALLS:
+            raise protocol_error("its tool calls are without bounds")
+        call_id = block.id or made_id(self._answer_id, self._calls)
+        self._calls += 1
+        begun = _Block("tool_use", self._new_part())
+        begun.begun = input_text(block.input)
+        deltas.append(ToolCallDelta(begun.part, call_id, block.name))
+        return begun
+
+    def _piece(self, index: int, piece: PieceWire, deltas: list[Delta]) -> None:
+        block = self._blocks.get(index)
+        if block is None:
+            raise protocol_error("a piece of a content block that has not begun")
+        kind = piece.type
+        if kind == "text_delta":
+            if piece.text and block.kind == "text":
+                deltas.append(TextDelta(block.part, piece.text))
+        elif kind == "thinking_delta":
+            if piece.thinking and block.kind == "thinking":
+                deltas.append(ThinkingDelta(block.part, piece.thinking))
+        elif kind == "input_json_delta":
+            if piece.partial_json and block.kind == "tool_use":
+                self._bound(block, piece.partial_json)
+                deltas.append(ToolCallDelta(block.part, arguments_json_delta=piece.partial_json))
+        elif kind == "signature_delta" and piece.signature and block.kind == "thinking":
+            self._bound(block, piece.signature)
+
+    def _bound(self, block: _Block, text: str) -> None:
+        self._chars += len(text)
+        if self._chars > MAX_ARGUMENTS_CHARS:
+            raise protocol_error("what it calls and signs is without bounds")
+        block.pieces.append(text)
+
+    def _end(self, index: int, deltas: list[Delta]) -> None:
+        block = self._blocks.pop(index, None)
+        if block is None or self._finished is not None:
+            return
+        if block.kind == "thinking" and block.pieces:
+            deltas.append(ThinkingSignatureDelta(block.part, "".join(block.pieces)))
+        elif block.kind == "tool_use":
+            if block.pieces:
+                self._close_call(block, deltas)
+            else:
+                self._unsure = block
+
+    def _close_call(self, call: _Block, deltas: list[Delta]) -> None:
+        """Tell that a call is done, if it is: half of an argument never counts as one."""
+        self._unsure = None
+        if not call.pieces:
+            deltas.append(ToolCallDelta(call.part, arguments_json_delta=call.begun or NO_ARGUMENTS, done=True))
+        elif is_json("".join(call.pieces)):
+            deltas.append(ToolCallDelta(call.part, done=True))
+
+    def _new_part(self) -> int:
+        part = self._parts
+        self._parts += 1
+        return part

@@ -1,0 +1,11 @@
+"""Anthropic's credential: an API key in a header of its own."""
+
+from __future__ import annotations
+
+from trunkline_server.providers.base import AdapterTerms
+from trunkline_server.providers.credentials.base import Credential, StaticHeaders
+
+
+def credential(secret: str, terms: AdapterTerms) -> Credential:  # noqa: ARG001  every protocol's function has both
+    """Return what a key's secret becomes."""
+    return StaticHeaders({"x-api-key": secret})
