@@ -27,8 +27,10 @@ from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.provider import ProviderSpec
 from trunkline_server.engine.snapshot import ServerLimits
 from trunkline_server.providers.anthropic import AnthropicAdapter
-from trunkline_server.providers.base import Adapter, AdapterTerms, ModelTerms
+from trunkline_server.providers.base import Adapter, AdapterTerms, FeaturesByModel, ModelTerms
+from trunkline_server.providers.bedrock import BedrockAdapter
 from trunkline_server.providers.credentials import anthropic as anthropic_credentials
+from trunkline_server.providers.credentials import aws as aws_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.openai import OpenAIAdapter
@@ -55,7 +57,11 @@ from trunkline_server.routing.types import OnBreak, TargetId
 KEYLESS = "none"
 """The id shown for the one key of a provider that needs none."""
 
-ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {"openai": OpenAIAdapter, "anthropic": AnthropicAdapter}
+ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {
+    "openai": OpenAIAdapter,
+    "anthropic": AnthropicAdapter,
+    "bedrock": BedrockAdapter,
+}
 """What speaks each wire protocol."""
 
 WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {}
@@ -64,6 +70,7 @@ WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {}
 CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {
     "openai": openai_credentials.credential,
     "anthropic": anthropic_credentials.credential,
+    "bedrock": aws_credentials.credential,
 }
 """What makes a secret into a credential, by protocol; raises CredentialError."""
 
@@ -257,23 +264,26 @@ def _gate_limits(settings: GateSettings) -> GateLimits:
 
 def _features_of(providers: Mapping[str, ProviderSpec]) -> FeaturesOf:
     """Return what tells of each target what its adapter carries."""
-    own = {name: _features(spec.adapter) for name, spec in providers.items()}
     wires = {
-        TargetId(name, model): _features(adapter)
+        TargetId(name, model): _features(adapter, model)
         for name, spec in providers.items()
         for model, adapter in spec.wires.items()
     }
 
     def features_of(target: TargetId) -> frozenset[str] | None:
-        return wires[target] if target in wires else own.get(target.provider)
+        if target in wires:
+            return wires[target]
+        spec = providers.get(target.provider)
+        return None if spec is None else _features(spec.adapter, target.model)
 
     return features_of
 
 
-def _features(adapter: Adapter | None) -> frozenset[str] | None:
+def _features(adapter: Adapter | None, model: str) -> frozenset[str] | None:
     if adapter is None:
         return None
-    return adapter.features if adapter.embeddings is None else adapter.features | {"embeddings"}
+    carried = adapter.features_of(model) if isinstance(adapter, FeaturesByModel) else adapter.features
+    return carried if adapter.embeddings is None else carried | {"embeddings"}
 
 
 def _alias(name: str, settings: AliasSettings, facts: Mapping[str, ModelFacts], features_of: FeaturesOf) -> Alias:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from trunkline_server.chat.answer import Answer, Delta, Finished, Usage, Warning_
 from trunkline_server.chat.request import ChatRequest
@@ -168,4 +168,13 @@ class Adapter(Protocol):
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """Classify a response that is not 2xx (body cut at 64 KiB)."""
+        ...
+
+
+@runtime_checkable
+class FeaturesByModel(Protocol):
+    """What an adapter is too, if it carries more for some models than its `features`, which hold for all of them."""
+
+    def features_of(self, model: str) -> frozenset[str]:
+        """Return what of a request it can carry for this upstream model."""
         ...

@@ -12,6 +12,7 @@ from trunkline_server.providers.bedrock.decode import decode_answer
 from trunkline_server.providers.bedrock.embeddings import BedrockEmbeddings
 from trunkline_server.providers.bedrock.encode import encode_call
 from trunkline_server.providers.bedrock.errors import classify_response
+from trunkline_server.providers.bedrock.families import FAMILIES, OTHER, family_of
 from trunkline_server.providers.bedrock.options import check_options
 from trunkline_server.providers.bedrock.stream import BedrockStreamDecoder
 from trunkline_server.providers.embedding import EmbeddingAdapter
@@ -35,19 +36,16 @@ FEATURES: Final = stated(
     "documents",
     "text_documents",
     "other_documents",
-    "embeddings",
     "embedding_dimensions",
     "temperature",
     "top_p",
-    "top_k",
     "stop",
     "many_stops",
-    "reasoning_effort",
-    "reasoning_max_tokens",
     "strict_tools",
 )
-"""What the protocol carries. Some of it only some families of models take (see `families`); which models can see, think
-or call tools is a fact about each model, not about the protocol."""
+"""What the protocol carries to any model. Which models can see or call tools is a fact about each of them."""
+
+_BY_FAMILY: Final = {family.name: FEATURES | family.features for family in (*FAMILIES, OTHER)}
 
 
 class BedrockAdapter:
@@ -55,9 +53,12 @@ class BedrockAdapter:
 
     features: frozenset[str] = FEATURES
 
-    def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
-        self._terms = terms
+    def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:  # noqa: ARG002  all adapters are made of terms
         self.embeddings: EmbeddingAdapter | None = BedrockEmbeddings()
+
+    def features_of(self, model: str) -> frozenset[str]:
+        """Return what is carried to this model: its family may take more than all do."""
+        return _BY_FAMILY[family_of(model).name]
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.

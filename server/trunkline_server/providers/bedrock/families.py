@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
+from trunkline_server.providers.features import stated
+
 
 class Reasoning(Enum):
     """How a family is told to think."""
@@ -50,6 +52,18 @@ class Family:
     """Points for caching may stand in a prompt; the others refuse them."""
     tells_errors: bool = False
     """A tool's result may say that it is an error; the others refuse the field."""
+
+    @property
+    def features(self) -> frozenset[str]:
+        """What of a request it takes beyond what all of them do, in the words of `features`."""
+        own = {"seed", "frequency_penalty", "presence_penalty"} & self.others.keys()
+        if self.top_k:
+            own.add("top_k")
+        if self.reasoning is not Reasoning.NONE:
+            own.add("reasoning_effort")
+        if self.reasoning is Reasoning.BUDGET:
+            own.add("reasoning_max_tokens")
+        return stated(*own)
 
 
 def _claude(name: str, pattern: str, reasoning: Reasoning) -> Family:
