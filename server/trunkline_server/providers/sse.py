@@ -71,6 +71,11 @@ class SseDecoder:
         text = self._complete(chunk)
         return [] if text is None else self._events(text)
 
+    @property
+    def rest(self) -> bytes:
+        """What stands behind the last whole event so far, as it came but for its line ends."""
+        return bytes(self._pending)
+
     def close(self) -> bool:
         """Tell that the stream has ended; return whether an incomplete event was dropped."""
         dropped = bool(self._pending.strip(b"\n"))
