@@ -181,7 +181,7 @@ class RetryBudgetSettings(Settings):
 class ProviderSettings(Settings):
     """One upstream endpoint of some wire protocol."""
 
-    protocol: Literal["openai"]
+    protocol: Literal["openai", "anthropic", "bedrock"]
     """The wire protocol that the endpoint speaks."""
 
     base_url: BaseUrl
