@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -176,10 +176,20 @@ _TYPE_NAMES = {
 }
 
 
+_Body = TypeVar("_Body")
+
+
 def read_request(body: bytes, *, strict: bool) -> ChatRequest:
     """Decode and check a request; `strict` refuses unknown top-level fields. Raises RequestRefusedError."""
+    request = decode_body(_STRICT if strict else _LENIENT, body)
+    check_request(request)
+    return request
+
+
+def decode_body(decoder: msgspec.json.Decoder[_Body], body: bytes) -> _Body:
+    """Decode any request of OpenAI's; raises RequestRefusedError in its words."""
     try:
-        request = (_STRICT if strict else _LENIENT).decode(body)
+        return decoder.decode(body)
     except msgspec.ValidationError as failure:
         raise _in_openai_words(str(failure)) from failure
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
@@ -187,8 +197,6 @@ def read_request(body: bytes, *, strict: bool) -> ChatRequest:
             "We could not parse the JSON body of your request. (HINT: This likely means you aren't using your HTTP "
             "library correctly. The OpenAI API expects a JSON payload, but what was sent was not valid JSON.)"
         ) from failure
-    check_request(request)
-    return request
 
 
 def _in_openai_words(problem: str) -> RequestRefusedError:
