@@ -71,6 +71,17 @@ def test_close_says_whether_an_event_was_left() -> None:
 
 
 @pytest.mark.parametrize("step", [1, 7, 4096])
+def test_what_stands_behind_the_last_event_can_be_seen(step: int) -> None:
+    """A server that breaks off may say why without the form of an event."""
+    decoder = SseDecoder()
+    for chunk in cut(b'data: a\r\n\r\n{\r\n  "error": 1\r\n}\r\n', step):
+        decoder.feed(chunk)
+    assert decoder.rest == b'{\n  "error": 1\n}\n'
+    decoder.close()
+    assert decoder.rest == b""
+
+
+@pytest.mark.parametrize("step", [1, 7, 4096])
 def test_event_size_is_bounded_in_any_chunking(step: int) -> None:
     """An event at the bound is decoded and one byte more is refused, complete or not."""
     fits = b"data: " + b"x" * 94 + b"\n\n"

@@ -57,17 +57,29 @@ class SseDecoder:
         same chunk are lost with it.
         """
         size = len(chunk)
-        if (
-            chunk.find(b"\n") == size - 2
+        line_end = chunk.find(b"\n")
+        if line_end == size - 2:
+            if (
+                chunk.startswith(b"data: ")
+                and chunk.endswith(b"\n\n")
+                and chunk.find(b"\r") < 0
+                and not self._pending
+                and size <= self._max_event_bytes
+            ):
+                # One event of one line: what a provider flushes for each token.
+                self._at_start = self._after_cr = False
+                return [_new_event(SseEvent, (chunk[6:-2], "message"))]
+        elif (
+            line_end == size - 3
             and chunk.startswith(b"data: ")
-            and chunk.endswith(b"\n\n")
-            and chunk.find(b"\r") < 0
+            and chunk.endswith(b"\r\n\r\n")
+            and chunk.find(b"\r") == size - 4
             and not self._pending
             and size <= self._max_event_bytes
         ):
-            # One event of one line: what a provider flushes for each token.
+            # The same with the line ends that others send.
             self._at_start = self._after_cr = False
-            return [_new_event(SseEvent, (chunk[6:-2], "message"))]
+            return [_new_event(SseEvent, (chunk[6:-4], "message"))]
         text = self._complete(chunk)
         return [] if text is None else self._events(text)
 

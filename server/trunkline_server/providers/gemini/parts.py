@@ -80,9 +80,8 @@ class AnswerParts:
                         logprobs = ()
                 elif self._other(part, logprobs, deltas):
                     logprobs = ()
-        for name in _DROPPED_BESIDE:
-            if getattr(wire, name):
-                self._dropped[_camel(name)] = None
+        if wire.grounding_metadata or wire.citation_metadata or wire.url_context_metadata:
+            self._dropped.update((_camel(name), None) for name in _DROPPED_BESIDE if getattr(wire, name))
 
     def _text(self, text: str, logprobs: tuple[TokenLogprob, ...], deltas: list[Delta]) -> None:
         if self._open != _TEXT:
