@@ -34,6 +34,7 @@ from trunkline_server.providers.credentials import aws as aws_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.openai import OpenAIAdapter
+from trunkline_server.providers.openai_responses import ResponsesAdapter
 from trunkline_server.providers.transport.choose import transport_class
 from trunkline_server.routing.aliases import (
     UNKNOWN_FACTS,
@@ -64,7 +65,9 @@ ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {
 }
 """What speaks each wire protocol."""
 
-WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {}
+WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {
+    ("openai", "responses"): ResponsesAdapter,
+}
 """What speaks the further wires that some protocols have, by protocol and the `wire` of a model's facts."""
 
 CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {
