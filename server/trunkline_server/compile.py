@@ -21,6 +21,7 @@ from trunkline_server.config.model import (
 )
 from trunkline_server.config.model import ModelFacts as ModelSettings
 from trunkline_server.config.pause import Pause, no_pause
+from trunkline_server.config.presets import shipped_presets
 from trunkline_server.config.routes import LoadedRoutes
 from trunkline_server.config.secret import Secret
 from trunkline_server.engine.endpoint import Timeouts
@@ -35,6 +36,7 @@ from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.openai_responses import ResponsesAdapter
+from trunkline_server.providers.quirks import NO_QUIRKS, read_quirks
 from trunkline_server.providers.transport.choose import transport_class
 from trunkline_server.routing.aliases import (
     UNKNOWN_FACTS,
@@ -156,10 +158,14 @@ def _providers(
 
 
 def _terms(name: str, settings: ProviderSettings, models: Mapping[str, ModelTerms]) -> AdapterTerms:
+    preset = shipped_presets().get(settings.preset or "")
+    speaks = preset is not None and preset.protocol == settings.protocol
     return AdapterTerms(
         name,
         settings.base_url.rstrip("/"),
         models,
+        read_quirks(preset.quirks) if preset is not None and speaks else NO_QUIRKS,
+        (preset.wire or "") if preset is not None and speaks else "",
         region=settings.region,
         api_version=settings.api_version,
         deployments=dict(settings.deployments),
@@ -212,7 +218,7 @@ def _provider(
         CircuitLimits(**settings.circuit.model_dump()),
         BudgetLimits(**settings.retry_budget.model_dump()),
         terms,
-        ADAPTERS[protocol](terms),
+        _adapter(protocol, terms),
         _wires(protocol, terms),
         signers,
     )
@@ -221,7 +227,12 @@ def _provider(
 def with_models_of(spec: ProviderSpec, other: ProviderSpec) -> ProviderSpec:
     """Return `spec` with adapters that know the models of `other` too. Takes microseconds."""
     terms = replace(spec.terms, models={**spec.terms.models, **other.terms.models})
-    return replace(spec, terms=terms, adapter=ADAPTERS[spec.protocol](terms), wires=_wires(spec.protocol, terms))
+    return replace(spec, terms=terms, adapter=_adapter(spec.protocol, terms), wires=_wires(spec.protocol, terms))
+
+
+def _adapter(protocol: str, terms: AdapterTerms) -> Adapter:
+    """Return the adapter of models that need no other wire than their provider's."""
+    return WIRES.get((protocol, terms.wire), ADAPTERS[protocol])(terms)
 
 
 def _wires(protocol: str, terms: AdapterTerms) -> dict[str, Adapter]:
@@ -229,9 +240,10 @@ def _wires(protocol: str, terms: AdapterTerms) -> dict[str, Adapter]:
     made: dict[str, Adapter] = {}
     wires: dict[str, Adapter] = {}
     for name, model in terms.models.items():
-        if model.wire and (protocol, model.wire) in WIRES:
+        maker = WIRES.get((protocol, model.wire), ADAPTERS[protocol])
+        if model.wire and maker is not WIRES.get((protocol, terms.wire), ADAPTERS[protocol]):
             if model.wire not in made:
-                made[model.wire] = WIRES[protocol, model.wire](terms)
+                made[model.wire] = maker(terms)
             wires[name] = made[model.wire]
     return wires
 

@@ -313,7 +313,7 @@ def test_a_target_that_no_key_may_serve_is_an_error() -> None:
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
-    """Errors of single settings, of references and unbuilt names come together, sorted by line."""
+    """Errors of single settings, of references and of presets come together, sorted by line."""
     text = (
         GOOD.replace("id: team-b", "id: team-a")
         .replace("stall_s: 3,", "stall: 3,")
@@ -321,7 +321,7 @@ def test_all_mistakes_are_told_at_once_in_the_order_of_lines() -> None:
         .replace("aliases: [default]", "aliases: [defaul]")
     )
     found = parse(text, name="routes.yaml").findings
-    assert [finding.code for finding in found] == ["duplicate_id", "unknown_field", "not_built", "unknown_alias"]
+    assert [finding.code for finding in found] == ["duplicate_id", "unknown_field", "unknown_preset", "unknown_alias"]
     assert [finding.line for finding in found] == sorted(finding.line or 0 for finding in found)
     assert "did you mean stall_s?" in found[1].message
     assert "did you mean default?" in found[3].message

@@ -31,9 +31,8 @@ def _names(built: str, *, later: str = "") -> Names:
 SETTINGS: Final[Mapping[str, Names]] = {
     "": _names("version providers models aliases callers admins server"),
     "providers.*": _names(
-        "protocol base_url keys gate timeouts circuit retry_budget transport allow_plaintext region api_version"
+        "preset protocol base_url keys gate timeouts circuit retry_budget transport allow_plaintext region api_version"
         " deployments",
-        later="preset",
     ),
     "providers.*.keys[]": _names(
         "id secret weight models block_models requests_per_minute tokens_per_minute max_in_flight quota_group burst_s"

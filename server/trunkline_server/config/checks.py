@@ -16,6 +16,7 @@ from trunkline_server.config.findings import DocumentPath, Finding, shown
 from trunkline_server.config.model import AdaptiveSettings, CircuitSettings, GateSettings, ServerSettings, may_use
 from trunkline_server.config.people_checks import PEOPLE_CHECKS, repeated
 from trunkline_server.config.plain import Found, PlainDocument, listed, mapping, number, texts
+from trunkline_server.config.presets import preset_of, shipped_presets
 
 if TYPE_CHECKING:
     from trunkline_server.config.near import NearNames
@@ -85,6 +86,25 @@ def _unique_key_ids(document: PlainDocument) -> Found:
     for provider, settings in document.providers.items():
         keys = listed(mapping(settings).get("keys"))
         yield from repeated(document, [(("providers", provider, "keys"), keys)], "id", "duplicate_id")
+
+
+def _presets(document: PlainDocument) -> Found:
+    """Presets exist; warn of what one does not go with."""
+    for provider, value in document.providers.items():
+        settings = mapping(value)
+        name, preset = settings.get("preset"), preset_of(settings)
+        path: DocumentPath = ("providers", provider, "preset")
+        if isinstance(name, str) and preset is None:
+            near = document.near.hint(name, shipped_presets())
+            yield document.error(path, "unknown_preset", f"is no preset{near} (`trunkline presets` lists them)")
+        if preset is None:
+            continue
+        if settings.get("protocol") != preset.protocol:
+            message = f"speaks {preset.protocol}: with another protocol only its other settings are used, no quirks"
+            yield document.warning(path, "preset_protocol", message)
+        elif preset.key and settings.get("keys", []) == [] and settings.get("base_url") == preset.base_url:
+            message = f"wants a key (commonly env:{preset.key}), and the provider has none"
+            yield document.warning(path, "preset_keys", message)
 
 
 def _plaintext(document: PlainDocument) -> Found:
@@ -246,6 +266,7 @@ _CHECKS = (
     _known_targets,
     _known_aliases,
     _unique_key_ids,
+    _presets,
     _plaintext,
     _circuits,
     _gates,

@@ -37,6 +37,8 @@ from trunkline_server.config.fields import (
     Weight,
 )
 from trunkline_server.config.people import AdminSettings, CallerSettings
+from trunkline_server.config.presets import with_preset
+from trunkline_server.config.tree import Value
 
 
 def may_use(model: str, models: tuple[str, ...], block_models: tuple[str, ...]) -> bool:
@@ -181,6 +183,9 @@ class RetryBudgetSettings(Settings):
 class ProviderSettings(Settings):
     """One upstream endpoint of some wire protocol."""
 
+    preset: Annotated[Label | None, GIVEN] = None
+    """A server of `trunkline presets`: brings protocol, URL, limits and quirks; what is said here goes before them."""
+
     protocol: Literal["openai", "anthropic", "bedrock"]
     """The wire protocol that the endpoint speaks."""
 
@@ -216,6 +221,11 @@ class ProviderSettings(Settings):
 
     deployments: Mapping[ModelName, Label] = {}
     """azure_openai: the deployment that serves a model, by the model's name. Default: it is named like the model."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_preset(cls, given: object) -> object:
+        return with_preset(cast("Value", given))
 
 
 class ModelFacts(Settings):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from trunkline_server.config.catalogue import shipped_catalogue
 from trunkline_server.config.findings import DocumentPath, Finding, format_path
+from trunkline_server.config.presets import with_preset
 
 if TYPE_CHECKING:
     from trunkline_server.config.near import NearNames
@@ -24,7 +25,7 @@ class PlainDocument:
         self._tree = tree
         self.near = near
         root = self.root = mapping(tree.value)
-        self.providers = mapping(root.get("providers"))
+        self.providers = {name: with_preset(value) for name, value in mapping(root.get("providers")).items()}
         self.models = mapping(root.get("models"))
         self.aliases = mapping(root.get("aliases"))
         self.callers = listed(root.get("callers"))

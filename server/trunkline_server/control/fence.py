@@ -26,6 +26,8 @@ from typing import Final
 from trunkline_server.config.findings import DocumentPath, Finding, format_path, in_order, shown
 from trunkline_server.config.load import ParseResult
 from trunkline_server.config.model import ProviderSettings, RoutesDocument
+from trunkline_server.config.plain import mapping
+from trunkline_server.config.presets import with_preset
 from trunkline_server.config.tree import SourceTree, Value
 
 HARMLESS: Final = frozenset({"keys", "gate", "timeouts", "circuit", "retry_budget", "transport"})
@@ -60,15 +62,15 @@ class _Provider:
 
     tree: SourceTree = field(repr=False)
     name: str
-    settings: Mapping[str, Value] = field(repr=False)
+    written: dict[str, Value] = field(repr=False)
     known: list[ProviderSettings] = field(repr=False)
 
     def findings(self) -> Iterator[Finding]:
         """Yield what it may not do."""
-        keys = self.settings.get("keys")
+        keys = self.written.get("keys")
+        given = mapping(with_preset(self.written))
         destinations = [
-            (frozenset(key.secret for key in settings.keys), _differing(self.settings, settings))
-            for settings in self.known
+            (frozenset(key.secret for key in settings.keys), _differing(given, settings)) for settings in self.known
         ]
         moved: list[str] | None = None
         for index, key in enumerate(keys if isinstance(keys, list) else ()):
@@ -84,8 +86,12 @@ class _Provider:
             # It keeps none of its keys; calls with prompts of its callers would still go somewhere else.
             differing = [differing for _, differing in destinations]
             moved = differing[0] if all(differing) else None
-        for setting in moved or ():
+        for setting in dict.fromkeys(map(self._place, moved or ())):
             yield self._moved(setting)
+
+    def _place(self, setting: str) -> str:
+        """Return where the document says a setting: itself, or the preset that brings it."""
+        return "preset" if setting not in self.written and "preset" in self.written else setting
 
     def _unknown_reference(self, path: DocumentPath) -> Finding:
         message = (

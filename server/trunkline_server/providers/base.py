@@ -49,6 +49,8 @@ class AdapterTerms:
     """By the model's upstream name: those that the document names."""
     quirks: Quirks = NO_QUIRKS
     """In what the server differs from the protocol that it speaks."""
+    wire: str = ""
+    """The wire of models whose facts name none, as in `ModelTerms`."""
     region: str | None = None
     """Where requests are signed for, if the URL does not say it (bedrock)."""
     api_version: str | None = None
