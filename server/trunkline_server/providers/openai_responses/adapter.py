@@ -10,6 +10,7 @@ from trunkline_server.providers.base import NO_TERMS, AdapterTerms, OptionFindin
 from trunkline_server.providers.embedding import EmbeddingAdapter
 from trunkline_server.providers.features import stated
 from trunkline_server.providers.openai.classify import classify_response
+from trunkline_server.providers.openai.limits import OPENAI as LIMITS
 from trunkline_server.providers.openai.limits import read_limits
 from trunkline_server.providers.openai_responses.decode import decode_answer
 from trunkline_server.providers.openai_responses.encode import encode_call
@@ -58,6 +59,7 @@ class ResponsesAdapter:
 
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
         self._terms = terms
+        self._limits = terms.quirks.limits or LIMITS
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.
@@ -75,8 +77,8 @@ class ResponsesAdapter:
         return decode_answer(headers, body, TABLE)
 
     def limits(self, headers: Mapping[str, str]) -> RateLimitHeaders | None:
-        """Read the `x-ratelimit-…` headers; names are in lower case."""
-        return read_limits(headers)
+        """Read the `x-ratelimit-…` headers, or what the server has in their place; names are in lower case."""
+        return read_limits(headers, self._limits)
 
     def stream_decoder(self, request: ChatRequest) -> ResponsesStreamDecoder:  # noqa: ARG002  nothing of the request changes how this protocol's answer is read
         """Return a fresh decoder for one streamed 2xx response."""
