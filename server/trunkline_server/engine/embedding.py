@@ -17,7 +17,7 @@ from trunkline_server.engine.record import AttemptRecord
 from trunkline_server.engine.snapshot import Snapshot
 from trunkline_server.engine.unary import WholeCall
 from trunkline_server.routing.aliases import Alias, AliasTarget
-from trunkline_server.routing.demand import EMBEDDINGS, Constraint, Demand
+from trunkline_server.routing.demand import EMBEDDING_DIMENSIONS, EMBEDDINGS, Constraint, Demand
 from trunkline_server.routing.failures import FailureClass
 from trunkline_server.routing.types import TargetId
 
@@ -25,7 +25,7 @@ MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The vectors of one call as JSON: 2,048 of them with 6,144 numbers each as base64, or with 1,536 as decimals."""
 
 _VECTORS = frozenset({EMBEDDINGS})
-_SIZED_VECTORS = frozenset({EMBEDDINGS, "embedding_dimensions"})
+_SIZED_VECTORS = frozenset({EMBEDDINGS, EMBEDDING_DIMENSIONS})
 
 
 class EmbedCall(WholeCall[EmbedRequest, EmbedAnswer]):

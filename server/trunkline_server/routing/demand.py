@@ -10,6 +10,8 @@ from trunkline_server.routing.types import TargetId
 
 EMBEDDINGS = "embeddings"
 """The capability of a model, and the feature of a protocol, that turns texts into vectors."""
+EMBEDDING_DIMENSIONS = "embedding_dimensions"
+"""The feature of a protocol that can be told how long a vector is to be."""
 CHAT = "chat"
 """The capability of a model that has EMBEDDINGS and answers conversations none the less: few do both."""
 
