@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from tests.providers.openai.compatible_errors import COMPATIBLE
 
 from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.openai.classify import parse_error
@@ -74,6 +75,11 @@ GOLDEN: dict[str, tuple[FailureClass, int, object]] = {
         C.CONTEXT_LENGTH,
         400,
         {"error": {"code": 400, "message": "the request exceeds the context", "type": "exceed_context_size_error"}},
+    ),
+    "413 rate limit code, Groq": (
+        C.CONTEXT_LENGTH,
+        413,
+        error("Request too large for model: Limit 6000", type="tokens", code="rate_limit_exceeded"),
     ),
     "413 without a code": (C.CONTEXT_LENGTH, 413, b"<html><h1>413 Request Entity Too Large</h1></html>"),
     "413 with a numeric code": (C.CONTEXT_LENGTH, 413, {"error": {"code": "413", "message": "Too large"}}),
@@ -161,11 +167,6 @@ GOLDEN: dict[str, tuple[FailureClass, int, object]] = {
         error("Rate limit reached for gpt-4o in organization org-a1b2c3.", type="tokens", code="rate_limit_exceeded"),
     ),
     "429 without a body": (C.RATE_LIMITED, 429, b""),
-    "413 rate limit code, Groq": (
-        C.RATE_LIMITED,
-        413,
-        error("Request too large for model: Limit 6000", type="tokens", code="rate_limit_exceeded"),
-    ),
     "529": (C.OVERLOADED, 529, b""),
     "503 overload code": (C.OVERLOADED, 503, error("no", code="engine_overloaded")),
     "503 slow down code": (C.OVERLOADED, 503, error("Slow down.", code="slow_down")),
@@ -209,7 +210,7 @@ def test_each_error_has_its_class(case: str) -> None:
 def test_every_text_pattern_has_a_golden_body() -> None:
     """No pattern stands in the table without an example that no code and no earlier pattern decides."""
     shown = set()
-    for _, status, body in GOLDEN.values():
+    for _, status, body in (*GOLDEN.values(), *((None, row.status, row.body) for row in COMPATIBLE)):
         found = parse_error(body if isinstance(body, bytes) else json.dumps(body).encode())
         if any(status in row.statuses and row.codes & found.codes for row in CODES):
             continue

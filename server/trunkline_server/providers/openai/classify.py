@@ -33,10 +33,10 @@ def _read(decoded: object) -> ErrorBody:
         return ErrorBody(message=decoded)
     if not isinstance(decoded, dict):
         return ErrorBody()
-    message = decoded.get("message") or decoded.get("detail")
+    message = _message(decoded.get("message") or decoded.get("detail"))
     code, inner = decoded.get("code"), decoded.get("innererror") or decoded.get("inner_error")
     return ErrorBody(
-        message=message if isinstance(message, str) else "",
+        message=message,
         type=_text(decoded.get("type")),
         code=_text(code),
         param=_text(decoded.get("param")),
@@ -54,6 +54,17 @@ def classify_under_ok(body: bytes, headers: Mapping[str, str] | None = None, tab
     """Classify an error that came under a 200: the data of an event of a stream, or the body of an answer."""
     error = parse_error(body)
     return failure_of(table, error.status or 0, headers or {}, error)
+
+
+def _message(value: object) -> str:
+    """Return the words of an error; those of a validating framework are in the first entry of a list."""
+    if isinstance(value, dict):
+        value = value.get("detail")
+    if isinstance(value, list) and value and isinstance(value[0], dict):
+        where, value = value[0].get("loc"), value[0].get("msg")
+        if isinstance(value, str) and isinstance(where, list):
+            return f"{value}: {'.'.join(map(str, where))}"
+    return value if isinstance(value, str) else ""
 
 
 def _text(value: object) -> str | None:
