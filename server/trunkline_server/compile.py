@@ -32,8 +32,10 @@ from trunkline_server.providers.base import Adapter, AdapterTerms, FeaturesByMod
 from trunkline_server.providers.bedrock import BedrockAdapter
 from trunkline_server.providers.credentials import anthropic as anthropic_credentials
 from trunkline_server.providers.credentials import aws as aws_credentials
+from trunkline_server.providers.credentials import gemini as gemini_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
+from trunkline_server.providers.gemini import GeminiAdapter
 from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.openai_responses import ResponsesAdapter
 from trunkline_server.providers.quirks import NO_QUIRKS, read_quirks
@@ -64,6 +66,7 @@ ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {
     "openai": OpenAIAdapter,
     "anthropic": AnthropicAdapter,
     "bedrock": BedrockAdapter,
+    "gemini": GeminiAdapter,
 }
 """What speaks each wire protocol."""
 
@@ -76,6 +79,7 @@ CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {
     "openai": openai_credentials.credential,
     "anthropic": anthropic_credentials.credential,
     "bedrock": aws_credentials.credential,
+    "gemini": gemini_credentials.credential,
 }
 """What makes a secret into a credential, by protocol; raises CredentialError."""
 

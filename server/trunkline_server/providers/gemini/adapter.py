@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.request import ChatRequest
@@ -13,9 +14,58 @@ from trunkline_server.providers.gemini.classify import classify_response
 from trunkline_server.providers.gemini.decode import decode_answer
 from trunkline_server.providers.gemini.embeddings import GeminiEmbeddings
 from trunkline_server.providers.gemini.encode import encode_call
+from trunkline_server.providers.gemini.models import Thinking, traits_of
 from trunkline_server.providers.gemini.options import check_options
 from trunkline_server.providers.gemini.stream import GeminiStreamDecoder
 from trunkline_server.routing.failures import Failure
+
+FEATURES: Final = stated(
+    "tools",
+    "provider_tools",
+    "tool_choice_required",
+    "tool_choice_none",
+    "tool_choice_function",
+    "tool_result_images",
+    "tool_result_documents",
+    "json_object",
+    "json_schema",
+    "json_with_tools",
+    "images",
+    "other_images",
+    "image_uris",
+    "audio",
+    "other_audio",
+    "audio_uris",
+    "video",
+    "video_uris",
+    "documents",
+    "text_documents",
+    "other_documents",
+    "document_uris",
+    "file_ids",
+    "assistant_media",
+    "embedding_dimensions",
+    "temperature",
+    "high_temperature",
+    "top_p",
+    "top_k",
+    "seed",
+    "frequency_penalty",
+    "presence_penalty",
+    "wide_penalties",
+    "stop",
+    "logprobs",
+    "top_logprobs",
+    "reasoning_effort",
+    "reasoning_max_tokens",
+)
+"""What the protocol carries to today's models."""
+
+_NOT_OF_OLD: Final = stated("json_with_tools", "tool_result_images", "tool_result_documents")
+"""What came with the third generation."""
+
+_OF_THINKING: Final = stated("reasoning_effort", "reasoning_max_tokens")
+"""What models before 2.5 lack besides."""
 
 
 class GeminiAdapter:
@@ -25,52 +75,19 @@ class GeminiAdapter:
     Vertex AI `https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google`.
     """
 
-    features: frozenset[str] = stated(
-        "tools",
-        "provider_tools",
-        "tool_choice_required",
-        "tool_choice_none",
-        "tool_choice_function",
-        "tool_result_images",
-        "tool_result_documents",
-        "json_object",
-        "json_schema",
-        "json_with_tools",
-        "images",
-        "other_images",
-        "image_uris",
-        "audio",
-        "other_audio",
-        "audio_uris",
-        "video",
-        "video_uris",
-        "documents",
-        "text_documents",
-        "other_documents",
-        "document_uris",
-        "file_ids",
-        "assistant_media",
-        "embeddings",
-        "embedding_dimensions",
-        "temperature",
-        "high_temperature",
-        "top_p",
-        "top_k",
-        "seed",
-        "frequency_penalty",
-        "presence_penalty",
-        "wide_penalties",
-        "stop",
-        "logprobs",
-        "top_logprobs",
-        "reasoning_effort",
-        "reasoning_max_tokens",
-    )
+    features: frozenset[str] = FEATURES
 
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
         self._provider = terms.provider
         self._base_url = terms.base_url
         self.embeddings: EmbeddingAdapter | None = GeminiEmbeddings(terms)
+
+    def features_of(self, model: str) -> frozenset[str]:
+        """Return what is carried to this model: less to those of older generations."""
+        thinking = traits_of(model).thinking
+        if thinking is Thinking.LEVEL:
+            return FEATURES
+        return FEATURES - _NOT_OF_OLD - (_OF_THINKING if thinking is Thinking.NONE else frozenset())
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.
