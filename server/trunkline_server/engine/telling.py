@@ -143,14 +143,19 @@ def unknown_model(error: UnknownModelError) -> CallFailure:
 
 
 def no_eligible_target(error: NoEligibleTargetError) -> CallFailure:
-    """Return why nobody can serve: what each constraint removed, or the keys' own refusal if they alone do."""
+    """Return why nobody can serve: what each constraint removed, or the keys' own refusal if they alone do.
+
+    The metadata names all targets; the message says in words what was wrong with the first of each constraint.
+    """
     refusal: Refusal | None = error.key_refusal
     if refusal is not None:
         stay_away_s = _stay_away_s(Fail(refusal.reason, refusal=refusal), None)
         return CallFailure(refusal.reason, refusal.message, refusal.failure_class, stay_away_s)
     by_constraint: dict[str, list[str]] = {}
+    because: dict[str, str] = {}
     for removed in error.removed:
         by_constraint.setdefault(removed.constraint, []).append(str(removed.target))
+        because.setdefault(removed.constraint, removed.detail)
     metadata = {constraint: ", ".join(targets) for constraint, targets in by_constraint.items()}
-    details = "; ".join(f"{constraint} removed {targets}" for constraint, targets in metadata.items())
+    details = "; ".join(f"{word} removed {targets} ({because[word]})" for word, targets in metadata.items())
     return CallFailure(Reason.NO_ELIGIBLE_TARGET, f"no target fits the request: {details}", metadata=metadata)

@@ -25,7 +25,7 @@ EMBEDDINGS = OpenAIEmbeddings()
 ONE = EmbedRequest("search", ("The food was delicious and the waiter...",), "r1")
 TWO = replace(ONE, inputs=("a", "b"))
 
-# https://platform.openai.com/docs/api-reference/embeddings/create, with the fields of openai-python's types, 2026-11-23;
+# https://platform.openai.com/docs/api-reference/embeddings/create, fields as in openai-python's types, 2026-11-23;
 # of the vector only the first and the last number.
 DOCUMENTED_REQUEST = {
     "input": ["The food was delicious and the waiter..."],
