@@ -30,9 +30,11 @@ from trunkline_server.engine.snapshot import ServerLimits
 from trunkline_server.providers.anthropic import AnthropicAdapter
 from trunkline_server.providers.base import Adapter, AdapterTerms, FeaturesByModel, ModelTerms
 from trunkline_server.providers.bedrock import BedrockAdapter
+from trunkline_server.providers.cohere import CohereAdapter
 from trunkline_server.providers.credentials import anthropic as anthropic_credentials
 from trunkline_server.providers.credentials import aws as aws_credentials
 from trunkline_server.providers.credentials import gemini as gemini_credentials
+from trunkline_server.providers.credentials import cohere as cohere_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.gemini import GeminiAdapter
@@ -66,6 +68,7 @@ ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {
     "openai": OpenAIAdapter,
     "anthropic": AnthropicAdapter,
     "bedrock": BedrockAdapter,
+    "cohere": CohereAdapter,
     "gemini": GeminiAdapter,
 }
 """What speaks each wire protocol."""
@@ -79,6 +82,7 @@ CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {
     "openai": openai_credentials.credential,
     "anthropic": anthropic_credentials.credential,
     "bedrock": aws_credentials.credential,
+    "cohere": cohere_credentials.credential,
     "gemini": gemini_credentials.credential,
 }
 """What makes a secret into a credential, by protocol; raises CredentialError."""

@@ -1,0 +1,244 @@
+"""The answer as it comes: bytes of server-sent events in, neutral deltas out.
+
+The parts of an answer are numbered in the order in which they appear: one for the plan before tool calls, one for each
+block of text or thinking, one for each call, just as the whole answer has them. Nothing is read after `message-end`.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trunkline_server.chat.answer import (
+    Delta,
+    Finished,
+    TextDelta,
+    ThinkingDelta,
+    ThinkingSignatureDelta,
+    Usage,
+    Warning_,
+)
+from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.cohere.errors import classify_text
+from trunkline_server.providers.cohere.finish import WHOLE, finished, token_logprobs, usage_of
+from trunkline_server.providers.cohere.messages import PLAN_SEAL
+from trunkline_server.providers.cohere.toolcalls import ToolCallAssembly
+from trunkline_server.providers.cohere.wire import (
+    ContentItem,
+    StreamDelta,
+    StreamEvent,
+    StreamMessage,
+    ToolCallWire,
+    UsageWire,
+    decode_event,
+)
+from trunkline_server.providers.cohere.words import dropped
+from trunkline_server.providers.failures import protocol_error
+from trunkline_server.providers.json_wire import DECODING_ERRORS
+from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.routing.failures import Failure, FailureClass
+
+_DONE: Final = b"[DONE]"
+_NO_MESSAGE: Final = StreamMessage()
+_NO_DELTA: Final = StreamDelta()
+
+
+class CohereStreamDecoder:
+    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+
+    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
+    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
+    """
+
+    __slots__ = ("_answer_id", "_calls", "_cited", "_done", "_failure", "_finished", "_index", "_part", "_parts",
+                 "_plan_part", "_seen", "_sse", "_thinks", "_usage")  # fmt: skip
+
+    def __init__(self) -> None:
+        self._sse = SseDecoder()
+        self._calls = ToolCallAssembly(self._new_part)
+        self._parts = 0
+        self._plan_part = -1
+        self._part = -1
+        """The part of the block that is open, with its index and its kind."""
+        self._index: int | None = None
+        self._thinks = False
+        self._answer_id = ""
+        self._seen = False
+        self._done = False
+        self._cited = False
+        self._usage: UsageWire | None = None
+        self._finished: Finished | None = None
+        self._failure: Failure | None = None
+
+    @property
+    def finished(self) -> Finished | None:
+        """The finish reason, once it came."""
+        return self._finished
+
+    @property
+    def usage(self) -> Usage | None:
+        """What the provider counted; it says so at the end."""
+        return usage_of(self._usage)
+
+    @property
+    def failure(self) -> Failure | None:
+        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
+        return self._failure
+
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far."""
+        return (dropped("message.citations"),) if self._cited else ()
+
+    def feed(self, chunk: bytes) -> list[Delta]:
+        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        deltas: list[Delta] = []
+        if self._done:
+            return deltas
+        try:
+            for event in self._sse.feed(chunk):
+                self._event(event, deltas)
+        except EventTooLargeError as error:
+            if self._finished is None:
+                self._fail(protocol_error(str(error)), deltas)
+            self._done = True
+        except AttemptError as error:
+            self._fail(error, deltas)
+        return deltas
+
+    def close(self) -> list[Delta]:
+        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
+        if self._failure is not None:
+            raise AttemptError(self._failure)
+        self._sse.close()
+        if self._finished is not None:
+            return []
+        error = self._not_whole()
+        self._failure = error.failure
+        raise error
+
+    def _not_whole(self) -> AttemptError:
+        if not self._seen:
+            return protocol_error("a stream without a single event")
+        if self._done and not self._parts:
+            # The provider itself says that this was all; otherwise it only stopped talking.
+            return protocol_error("neither content nor a finish reason")
+        return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
+
+    def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
+        self._failure = error.failure
+        if not deltas:
+            raise error
+
+    def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
+        data, name = event
+        if self._done:
+            return
+        if data == _DONE:
+            self._done = self._seen = True
+            return
+        try:
+            wire = decode_event(data)
+        except DECODING_ERRORS:
+            raise protocol_error("an event that is none of a chat stream") from None
+        kind = wire.type or name
+        if kind == "content-delta":
+            self._seen = True
+            self._content(wire, deltas)
+        elif kind in _EVENTS:
+            self._seen = True
+            self._rare(kind, wire, deltas)
+        elif not wire.type:
+            self._untyped(wire)
+
+    def _untyped(self, wire: StreamEvent) -> None:
+        """Raise the failure that an event without a type tells or is."""
+        if isinstance(wire.message, str):
+            raise AttemptError(classify_text(wire.message))
+        raise protocol_error("an event that is none of a chat stream")
+
+    def _rare(self, kind: str, wire: StreamEvent, deltas: list[Delta]) -> None:
+        """Take an event that does not come for each token, or only for those of tool calls and plans."""
+        message = (wire.delta or _NO_DELTA).message or _NO_MESSAGE
+        if kind == "content-start":
+            self._content(wire, deltas)
+        elif kind == "tool-call-delta":
+            if isinstance(message.tool_calls, ToolCallWire):
+                self._calls.add(wire.index, message.tool_calls, deltas)
+        elif kind == "tool-plan-delta":
+            self._plan(message.tool_plan, deltas)
+        elif kind == "tool-call-start":
+            self._seal_plan(deltas)
+            call = message.tool_calls if isinstance(message.tool_calls, ToolCallWire) else ToolCallWire()
+            self._calls.start(wire.index, call, self._answer_id, deltas)
+        elif kind == "tool-call-end":
+            self._calls.end(wire.index, deltas)
+        elif kind == "message-start":
+            self._answer_id = wire.id if isinstance(wire.id, str) else ""
+        elif kind == "citation-start":
+            self._cited = True
+        elif kind == "message-end":
+            self._end(wire.delta or _NO_DELTA, deltas)
+
+    def _content(self, wire: StreamEvent, deltas: list[Delta]) -> None:
+        delta = wire.delta
+        message = None if delta is None else delta.message
+        content = None if message is None else message.content
+        if type(content) is not ContentItem:
+            return
+        thinks = bool(content.thinking)
+        text = content.thinking if thinks else content.text
+        if not text:
+            return
+        if self._part < 0 or wire.index != self._index or thinks is not self._thinks:
+            self._open(wire.index, deltas, thinks=thinks)
+        if thinks:
+            deltas.append(ThinkingDelta(self._part, text))
+        elif wire.logprobs is None:
+            deltas.append(TextDelta(self._part, text))
+        else:
+            deltas.append(TextDelta(self._part, text, token_logprobs(wire.logprobs)))
+
+    def _open(self, index: int | None, deltas: list[Delta], *, thinks: bool) -> None:
+        self._seal_plan(deltas)
+        self._part = self._new_part()
+        self._index = index
+        self._thinks = thinks
+
+    def _plan(self, text: str | None, deltas: list[Delta]) -> None:
+        if text:
+            if self._plan_part < 0:
+                self._plan_part = self._new_part()
+            deltas.append(ThinkingDelta(self._plan_part, text))
+
+    def _seal_plan(self, deltas: list[Delta]) -> None:
+        """Mark the plan as one, now that something else begins."""
+        if self._plan_part >= 0:
+            deltas.append(ThinkingSignatureDelta(self._plan_part, PLAN_SEAL))
+            self._plan_part = -1
+
+    def _end(self, delta: StreamDelta, deltas: list[Delta]) -> None:
+        self._usage = delta.usage
+        native = delta.finish_reason or ("ERROR" if delta.error else "")
+        if not native:
+            return
+        end = finished(native, delta.error, called=bool(self._calls), empty=not self._parts)
+        self._seal_plan(deltas)
+        self._calls.finish(deltas, whole=end.reason in WHOLE)
+        self._finished = end
+        self._done = True
+
+    def _new_part(self) -> int:
+        part = self._parts
+        self._parts += 1
+        return part
+
+
+_EVENTS: Final = frozenset(
+    {
+        "message-start", "content-start", "content-end", "tool-plan-delta", "tool-call-start", "tool-call-delta",
+        "tool-call-end", "citation-start", "citation-end", "message-end", "debug",
+    }
+)  # fmt: skip
+"""What a stream is made of beside the pieces of its text; any other type is a later addition, and is passed over."""

@@ -1,0 +1,30 @@
+"""How this protocol says what it could not carry over, or not as it was asked for."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trunkline_server.chat.answer import Warning_
+from trunkline_server.providers.unsupported import unsupported
+
+API: Final = "Cohere's chat API"
+
+
+def left_out(field: str, what: str = "this field") -> Warning_:
+    """Return the warning for something of the request that was left out; `field` is its path."""
+    return unsupported(field, API, what)
+
+
+def changed(field: str, what: str) -> Warning_:
+    """Return the warning for something that was sent otherwise than asked; `what` says how."""
+    return Warning_("CHANGED_FIELD", field, what)
+
+
+def moved(field: str) -> Warning_:
+    """Return the warning for a message that stands elsewhere than it did."""
+    return Warning_("MOVED_MESSAGE", field, f"moved to the front: {API} takes what the system says there only")
+
+
+def dropped(field: str) -> Warning_:
+    """Return the warning for a piece of the answer that no part of ours can hold."""
+    return Warning_("DROPPED_CONTENT", field, "the provider sent content that this gateway cannot carry")
