@@ -67,7 +67,14 @@ class Wire:
         return replace(self, name=f"{self.name}-{number}", secret=f"{start}{number:04d}{colon}{rest}")
 
 
-WIRES: Final = {wire.name: wire for wire in (Wire("openai", "openai", "gpt-4o", "sk-openai"),)}
+WIRES: Final = {
+    wire.name: wire
+    for wire in (
+        Wire("openai", "openai", "gpt-4o", "sk-openai"),
+        # The last generation that takes temperature and top_p together.
+        Wire("anthropic", "anthropic", "claude-3-7-sonnet-20250219", "sk-ant-sim", thinks_back=True, seals=True),
+    )
+}
 
 
 def routes(wires: Iterable[Wire], aliases: dict[str, Any] | None = None, **provider: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from trunkline_server.simulator.anthropic.dialect import AnthropicDialect
 from trunkline_server.simulator.openai.dialect import OpenAIDialect
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ DIALECTS: dict[str, Dialect] = {
     dialect.name: dialect
     for dialect in (
         # The first that claims a request gets it; OpenAI's takes whatever nobody else does, and stands last.
+        AnthropicDialect(),
         OPENAI,
     )
 }
