@@ -33,8 +33,8 @@ from trunkline_server.providers.bedrock import BedrockAdapter
 from trunkline_server.providers.cohere import CohereAdapter
 from trunkline_server.providers.credentials import anthropic as anthropic_credentials
 from trunkline_server.providers.credentials import aws as aws_credentials
-from trunkline_server.providers.credentials import gemini as gemini_credentials
 from trunkline_server.providers.credentials import cohere as cohere_credentials
+from trunkline_server.providers.credentials import gemini as gemini_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
 from trunkline_server.providers.credentials.base import Credential, CredentialError, Signer, StaticHeaders
 from trunkline_server.providers.gemini import GeminiAdapter
