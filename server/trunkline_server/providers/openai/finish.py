@@ -55,14 +55,24 @@ def usage_of(wire: UsageWire | None) -> Usage | None:
     if wire is None:
         return None
     prompt, completion = wire.prompt_tokens_details, wire.completion_tokens_details
+    cached = None if prompt is None else _count(prompt.cached_tokens)
+    reasoning = None if completion is None else _count(completion.reasoning_tokens)
     return Usage(
         input_tokens=_count(wire.prompt_tokens),
-        output_tokens=_count(wire.completion_tokens),
-        cached_input_tokens=None if prompt is None else _count(prompt.cached_tokens),
+        output_tokens=_output_tokens(wire, reasoning),
+        cached_input_tokens=_count(wire.prompt_cache_hit_tokens) if cached is None else cached,
         cache_write_tokens=None if prompt is None else _count(prompt.cache_write_tokens),
-        reasoning_tokens=None if completion is None else _count(completion.reasoning_tokens),
+        reasoning_tokens=reasoning,
         source=UsageSource.PROVIDER,
     )
+
+
+def _output_tokens(wire: UsageWire, reasoning: int | None) -> int | None:
+    """Return the tokens of the answer with its reasoning, which some servers count beside it: their total says so."""
+    said, prompt, total = _count(wire.completion_tokens), _count(wire.prompt_tokens), _count(wire.total_tokens)
+    if said is None or not reasoning or prompt is None or total != prompt + said + reasoning:
+        return said
+    return said + reasoning
 
 
 def token_logprobs(tokens: list[TokenWire] | None) -> tuple[TokenLogprob, ...]:

@@ -149,6 +149,8 @@ class OpenAIStreamDecoder:
         self._seen = True
         if chunk.usage is not None:
             self._usage = chunk.usage
+        elif chunk.x_groq is not None and chunk.x_groq.usage is not None:
+            self._usage = chunk.x_groq.usage
         if chunk.choices and self._finished is None:
             self._choices(chunk, chunk.choices, deltas)
 

@@ -25,6 +25,8 @@ class UsageWire(msgspec.Struct, gc=False):
 
     prompt_tokens: int | float | None = None
     completion_tokens: int | float | None = None
+    total_tokens: int | float | None = None
+    prompt_cache_hit_tokens: int | float | None = None
     prompt_tokens_details: TokenDetails | None = None
     completion_tokens_details: TokenDetails | None = None
 
@@ -128,12 +130,19 @@ class ChunkChoice(msgspec.Struct, gc=False):
     logprobs: LogprobsWire | None = None
 
 
+class GroqWire(msgspec.Struct, gc=False):
+    """Where Groq puts the usage of a stream, in its last chunk."""
+
+    usage: UsageWire | None = None
+
+
 class Chunk(msgspec.Struct, gc=False):
     """The data of one event of a stream."""
 
     id: Any = None
     choices: list[ChunkChoice] | None = None
     usage: UsageWire | None = None
+    x_groq: GroqWire | None = None
     error: msgspec.Raw = msgspec.Raw()
 
 
