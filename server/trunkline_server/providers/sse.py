@@ -80,6 +80,10 @@ class SseDecoder:
             # The same with the line ends that others send.
             self._at_start = self._after_cr = False
             return [_new_event(SseEvent, (chunk[6:-4], "message"))]
+        elif chunk.startswith(b"event: ") and self._is_named_event(chunk, line_end, size):
+            self._at_start = self._after_cr = False
+            name = chunk[7:line_end].decode("utf-8", "replace") or "message"
+            return [_new_event(SseEvent, (chunk[line_end + 7 : -2], name))]
         text = self._complete(chunk)
         return [] if text is None else self._events(text)
 
@@ -93,6 +97,17 @@ class SseDecoder:
         dropped = bool(self._pending.strip(b"\n"))
         self._pending.clear()
         return dropped
+
+    def _is_named_event(self, chunk: bytes, line_end: int, size: int) -> bool:
+        """Return whether `chunk` is one event of two lines, its name and its data: what others flush for a token."""
+        return (
+            chunk.startswith(b"data: ", line_end + 1)
+            and chunk.endswith(b"\n\n")
+            and chunk.find(b"\n", line_end + 7) == size - 2
+            and chunk.find(b"\r") < 0
+            and not self._pending
+            and size <= self._max_event_bytes
+        )
 
     def _complete(self, chunk: bytes) -> bytes | None:
         """Return what is complete with `chunk`, up to its last LF LF, and keep the rest; None if nothing is."""
@@ -143,6 +158,10 @@ class SseDecoder:
 
 def _parse(block: bytes, events: list[SseEvent]) -> None:
     """Append the event that the lines of `block` make, if they make one."""
+    head, _, value = block.partition(b"\ndata: ")
+    if value and head.startswith(b"event: ") and value.find(b"\n") < 0 and head.find(b"\n") < 0:
+        events.append(_new_event(SseEvent, (value, head[7:].decode("utf-8", "replace") or "message")))
+        return
     event = "message"
     data: list[bytes] = []
     for line in block.split(b"\n"):
