@@ -175,7 +175,7 @@ class Adapter(Protocol):
 
 @runtime_checkable
 class FeaturesByModel(Protocol):
-    """What an adapter is too, if it carries more for some models than its `features`, which hold for all of them."""
+    """What an adapter is too, if it carries more for some models than its `features`, or less."""
 
     def features_of(self, model: str) -> frozenset[str]:
         """Return what of a request it can carry for this upstream model."""

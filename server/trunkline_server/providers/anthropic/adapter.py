@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Final
 
 from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.request import ChatRequest
@@ -18,40 +19,48 @@ from trunkline_server.providers.features import stated
 from trunkline_server.routing.failures import Failure
 
 
+FEATURES: Final = stated(
+    "tools",
+    "provider_tools",
+    "tool_choice_required",
+    "tool_choice_none",
+    "tool_choice_function",
+    "tool_result_images",
+    "tool_result_documents",
+    "json_schema",
+    "json_with_tools",
+    "images",
+    "image_uris",
+    "documents",
+    "text_documents",
+    "document_uris",
+    "file_ids",
+    "temperature",
+    "top_p",
+    "top_k",
+    "stop",
+    "many_stops",
+    "reasoning_effort",
+    "reasoning_max_tokens",
+    "parallel_tool_calls",
+    "strict_tools",
+)
+"""What the protocol carries, for the models that take most."""
+
+
 class AnthropicAdapter:
     """The Messages API, unary and streamed. Without state: one instance serves any number of calls at once."""
 
     embeddings: EmbeddingAdapter | None = None
 
-    features: frozenset[str] = stated(
-        "tools",
-        "provider_tools",
-        "tool_choice_required",
-        "tool_choice_none",
-        "tool_choice_function",
-        "tool_result_images",
-        "tool_result_documents",
-        "json_schema",
-        "json_with_tools",
-        "images",
-        "image_uris",
-        "documents",
-        "text_documents",
-        "document_uris",
-        "file_ids",
-        "temperature",
-        "top_p",
-        "top_k",
-        "stop",
-        "many_stops",
-        "reasoning_effort",
-        "reasoning_max_tokens",
-        "parallel_tool_calls",
-        "strict_tools",
-    )
+    features: frozenset[str] = FEATURES
 
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
         self._encoder = Encoder(terms)
+
+    def features_of(self, model: str) -> frozenset[str]:
+        """Return what it can carry for one model: later ones take no sampling parameters, budgets or forced calls."""
+        return FEATURES - self._encoder.lacking(model)
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.

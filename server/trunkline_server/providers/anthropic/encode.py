@@ -90,6 +90,18 @@ class Encoder:
         headers = self._files_headers if names_files(request.messages) else self._headers
         return WireCall(self._path, headers[stream], encode_json(body), tuple(warnings))
 
+    def lacking(self, model: str) -> frozenset[str]:
+        """Return the features of the protocol that a model has no more."""
+        traits = traits_of(model)
+        lacking: set[str] = set()
+        if traits.sampling is SamplingRule.NONE or self.version >= VERSION_WITHOUT_SAMPLING:
+            lacking.update(_SAMPLING)
+        if not traits.budget:
+            lacking.add("reasoning_max_tokens")
+        if not traits.forced_tools:
+            lacking.update(("tool_choice_required", "tool_choice_function"))
+        return frozenset(lacking)
+
     def _head(self, *, stream: bool) -> Mapping[str, str]:
         return MappingProxyType(
             {
