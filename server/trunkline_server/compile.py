@@ -28,11 +28,13 @@ from trunkline_server.engine.endpoint import Timeouts
 from trunkline_server.engine.provider import ProviderSpec
 from trunkline_server.engine.snapshot import ServerLimits
 from trunkline_server.providers.anthropic import AnthropicAdapter
+from trunkline_server.providers.azure_openai import AzureOpenAIAdapter, AzureResponsesAdapter
 from trunkline_server.providers.base import Adapter, AdapterTerms, FeaturesByModel, ModelTerms
 from trunkline_server.providers.bedrock import BedrockAdapter
 from trunkline_server.providers.cohere import CohereAdapter
 from trunkline_server.providers.credentials import anthropic as anthropic_credentials
 from trunkline_server.providers.credentials import aws as aws_credentials
+from trunkline_server.providers.credentials import azure as azure_credentials
 from trunkline_server.providers.credentials import cohere as cohere_credentials
 from trunkline_server.providers.credentials import gemini as gemini_credentials
 from trunkline_server.providers.credentials import openai as openai_credentials
@@ -67,6 +69,7 @@ KEYLESS = "none"
 ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {
     "openai": OpenAIAdapter,
     "anthropic": AnthropicAdapter,
+    "azure_openai": AzureOpenAIAdapter,
     "bedrock": BedrockAdapter,
     "cohere": CohereAdapter,
     "gemini": GeminiAdapter,
@@ -75,12 +78,14 @@ ADAPTERS: Mapping[str, Callable[[AdapterTerms], Adapter]] = {
 
 WIRES: Mapping[tuple[str, str], Callable[[AdapterTerms], Adapter]] = {
     ("openai", "responses"): ResponsesAdapter,
+    ("azure_openai", "responses"): AzureResponsesAdapter,
 }
 """What speaks the further wires that some protocols have, by protocol and the `wire` of a model's facts."""
 
 CREDENTIALS: Mapping[str, Callable[[str, AdapterTerms], Credential]] = {
     "openai": openai_credentials.credential,
     "anthropic": anthropic_credentials.credential,
+    "azure_openai": azure_credentials.credential,
     "bedrock": aws_credentials.credential,
     "cohere": cohere_credentials.credential,
     "gemini": gemini_credentials.credential,
