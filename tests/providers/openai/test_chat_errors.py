@@ -71,6 +71,22 @@ GOLDEN: dict[str, tuple[FailureClass, int, object]] = {
         },
     ),
     "400 context text, prompt": (C.CONTEXT_LENGTH, 400, error("The input is too long for the requested model.")),
+    # https://github.com/neo4j-labs/agent-memory/issues/104, 2026-04-13
+    "400 context text, embeddings": (
+        C.CONTEXT_LENGTH,
+        400,
+        error("Invalid 'input': maximum context length is 8192 tokens.", type="invalid_request_error"),
+    ),
+    # https://github.com/OpenDataBox/CrackSQL/pull/27, 2025-06-13: all inputs together, which a larger window helps not
+    "400 tokens of all inputs, embeddings": (
+        C.CALLER_INVALID,
+        400,
+        error(
+            "Requested 453357 tokens, max 300000 tokens per request",
+            type="max_tokens_per_request",
+            code="max_tokens_per_request",
+        ),
+    ),
     "400 context code, llama.cpp": (
         C.CONTEXT_LENGTH,
         400,

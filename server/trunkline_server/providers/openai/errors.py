@@ -90,6 +90,7 @@ TEXTS: Final = (
     text(FailureClass.CONTEXT_LENGTH, r"the input \(\d{1,12} tokens\) is longer than the model's context", 0, 400, 422),
     text(FailureClass.CONTEXT_LENGTH, r"prompt contains \d{1,12} tokens\b.{0,64} too large for model", 400, 422),
     text(FailureClass.CONTEXT_LENGTH, r"(?:the )?(?:input|prompt) is too long\b", 400, 422),
+    text(FailureClass.CONTEXT_LENGTH, r"invalid 'input(?:\[\d{1,6}\])?': maximum context length is\b", 400),
     text(FailureClass.CONTENT_FILTERED, r"the response was filtered due to the prompt triggering", 400),
     text(FailureClass.CONTENT_FILTERED, r"content violates usage guidelines\b", 400, 403),
     text(FailureClass.CONTENT_FILTERED, r"\S{1,200} requires moderation on \S", 403),
