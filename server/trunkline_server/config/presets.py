@@ -20,6 +20,9 @@ from trunkline_server.config.tree import read_tree
 if TYPE_CHECKING:
     from trunkline_server.config.tree import Value
 
+DATA: Final = files("trunkline_server") / "presets" / "presets.yaml"
+"""Where they stand."""
+
 _SECTIONS: Final = ("gate", "timeouts")
 """Settings of a preset that are mappings: what a document says in them goes before it one by one."""
 
@@ -80,7 +83,7 @@ def read_presets(text: bytes) -> Mapping[str, Preset]:
 @cache
 def shipped_presets() -> Mapping[str, Preset]:
     """Return the presets that come with this release."""
-    return read_presets((files("trunkline_server") / "presets" / "presets.yaml").read_bytes())
+    return read_presets(DATA.read_bytes())
 
 
 def preset_of(settings: Mapping[str, Value]) -> Preset | None:
