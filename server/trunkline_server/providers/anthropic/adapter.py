@@ -18,7 +18,6 @@ from trunkline_server.providers.embedding import EmbeddingAdapter
 from trunkline_server.providers.features import stated
 from trunkline_server.routing.failures import Failure
 
-
 FEATURES: Final = stated(
     "tools",
     "provider_tools",
