@@ -44,7 +44,7 @@ def test_the_vendors_of_the_wellknown_protocols_are_there() -> None:
     protocols = [vendor.protocol for vendor in vendors.values() if vendor.protocol]
     assert len(set(hosts)) == len(hosts)
     assert len(set(protocols)) == len(protocols)
-    assert set(protocols) == {"openai", "anthropic", "gemini", "cohere"}
+    assert set(protocols) == {"openai", "anthropic", "gemini", "cohere", "bedrock"}
     assert all(host == host.lower() and "/" not in host for host in hosts)
 
 
@@ -60,16 +60,21 @@ def test_every_vendor_is_dated_and_sourced() -> None:
 
 @pytest.mark.parametrize(("vendor", "facts"), [entry[1:] for entry in ENTRIES], ids=[entry[0] for entry in ENTRIES])
 def test_every_entry_is_sane(vendor: object, facts: ModelFacts) -> None:
-    """Windows hold the longest answer, output costs no less than input, both prices or none, known capabilities."""
+    """Windows hold the longest answer, output costs no less than input, both prices or none, known capabilities.
+
+    Vectors are no output: theirs costs nothing.
+    """
     assert vendor is not None
     assert facts.model_fields_set - {"as_of", "source"}
+    embeds = "embeddings" in (facts.capabilities or ())
     if facts.context_tokens is not None:
-        assert 4_000 <= facts.context_tokens <= 10_000_000
+        assert (500 if embeds else 4_000) <= facts.context_tokens <= 10_000_000
         assert facts.max_output_tokens is None or 1_000 <= facts.max_output_tokens <= facts.context_tokens
     prices = (facts.input_usd_per_million, facts.output_usd_per_million)
     assert (prices[0] is None) == (prices[1] is None)
     if prices[0] is not None and prices[1] is not None:
-        assert 0 < prices[0] <= prices[1] <= 1_000
+        assert 0 < prices[0] <= 1_000
+        assert prices[1] == 0 if embeds else prices[0] <= prices[1] <= 1_000
     if facts.capabilities is not None:
         assert set(facts.capabilities) <= CAPABILITIES
         assert len(set(facts.capabilities)) == len(facts.capabilities)

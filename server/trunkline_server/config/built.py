@@ -82,5 +82,8 @@ STANDS_FOR: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Settings that replace others: whoever gives them is not told that the others are missing."""
 
-CAPABILITIES: Final = frozenset({"tools", "vision", "json_schema", "reasoning", "prefill"})
-"""Capabilities that routing knows; another one is kept, with a warning, since it may be a misspelling."""
+CAPABILITIES: Final = frozenset({"tools", "vision", "json_schema", "reasoning", "prefill", "embeddings", "chat"})
+"""Capabilities that routing knows; another one is kept, with a warning, since it may be a misspelling.
+
+A model with `embeddings` makes vectors of texts and answers nobody, unless it has `chat` beside it.
+"""
