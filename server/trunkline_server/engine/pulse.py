@@ -21,6 +21,10 @@ def raised(seconds: float | None) -> float | None:
     return None if seconds is None else max(MIN_S, seconds)
 
 
+def _nothing() -> None:
+    """Stand for what may be asked no more."""
+
+
 class Pulse:
     """Puts the heartbeats and usage frames of one stream. It listens to the outbox from `start` until `close`.
 
@@ -86,6 +90,7 @@ class Pulse:
             timer.cancel()
         if timers:
             self._outbox.on_content = self._outbox.on_frame = None
+        self._position = self._usage = _nothing  # whoever owns it is known no more: no circle is left of the two
 
     def _on_content(self) -> None:
         self._said = True

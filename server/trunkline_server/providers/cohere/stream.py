@@ -34,6 +34,7 @@ from trunkline_server.providers.cohere.wire import (
 from trunkline_server.providers.cohere.words import dropped
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
+from trunkline_server.providers.part_numbers import PartNumbers
 from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
@@ -54,8 +55,8 @@ class CohereStreamDecoder:
 
     def __init__(self) -> None:
         self._sse = SseDecoder()
-        self._calls = ToolCallAssembly(self._new_part)
-        self._parts = 0
+        self._parts = PartNumbers()
+        self._calls = ToolCallAssembly(self._parts)
         self._plan_part = -1
         self._part = -1
         """The part of the block that is open, with its index and its kind."""
@@ -121,7 +122,7 @@ class CohereStreamDecoder:
     def _not_whole(self) -> AttemptError:
         if not self._seen:
             return protocol_error("a stream without a single event")
-        if self._done and not self._parts:
+        if self._done and not self._parts.count:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor a finish reason")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
@@ -202,14 +203,14 @@ class CohereStreamDecoder:
 
     def _open(self, index: int | None, deltas: list[Delta], *, thinks: bool) -> None:
         self._seal_plan(deltas)
-        self._part = self._new_part()
+        self._part = self._parts()
         self._index = index
         self._thinks = thinks
 
     def _plan(self, text: str | None, deltas: list[Delta]) -> None:
         if text:
             if self._plan_part < 0:
-                self._plan_part = self._new_part()
+                self._plan_part = self._parts()
             deltas.append(ThinkingDelta(self._plan_part, text))
 
     def _seal_plan(self, deltas: list[Delta]) -> None:
@@ -223,16 +224,11 @@ class CohereStreamDecoder:
         native = delta.finish_reason or ("ERROR" if delta.error else "")
         if not native:
             return
-        end = finished(native, delta.error, called=bool(self._calls), empty=not self._parts)
+        end = finished(native, delta.error, called=bool(self._calls), empty=not self._parts.count)
         self._seal_plan(deltas)
         self._calls.finish(deltas, whole=end.reason in WHOLE)
         self._finished = end
         self._done = True
-
-    def _new_part(self) -> int:
-        part = self._parts
-        self._parts += 1
-        return part
 
 
 _EVENTS: Final = frozenset(

@@ -40,6 +40,7 @@ from trunkline_server.providers.openai.wire import (
     shown_reasoning,
     thinking_text,
 )
+from trunkline_server.providers.part_numbers import PartNumbers
 from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
@@ -63,8 +64,8 @@ class OpenAIStreamDecoder:
         """Start before the first byte; `table` classifies an error inside the stream."""
         self._table = table
         self._sse = SseDecoder()
-        self._calls = ToolCallAssembly(self._new_part)
-        self._parts = 0
+        self._parts = PartNumbers()
+        self._calls = ToolCallAssembly(self._parts)
         self._text_part = -1
         self._thinking_part = -1
         self._refusal_part = -1
@@ -122,7 +123,7 @@ class OpenAIStreamDecoder:
     def _not_whole(self) -> AttemptError:
         if not self._seen:
             return protocol_error("a stream without a single event")
-        if self._done and not self._parts:
+        if self._done and not self._parts.count:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor a finish reason")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
@@ -189,7 +190,7 @@ class OpenAIStreamDecoder:
         if content or logprobs:
             # Half a character has a token with bytes, and no text yet.
             if self._text_part < 0:
-                self._text_part = self._new_part()
+                self._text_part = self._parts()
             deltas.append(TextDelta(self._text_part, content or "", logprobs))  # type: ignore[arg-type]  # no list now
         if delta.refusal or refusal_logprobs:
             self._refusal(delta.refusal or "", refusal_logprobs, deltas)
@@ -203,7 +204,7 @@ class OpenAIStreamDecoder:
         for item in items:
             if item.text:
                 if self._text_part < 0:
-                    self._text_part = self._new_part()
+                    self._text_part = self._parts()
                 deltas.append(TextDelta(self._text_part, item.text))
             self._thinking(thinking_text(item.thinking), deltas)
             if item.refusal:
@@ -213,12 +214,12 @@ class OpenAIStreamDecoder:
         if not text:
             return
         if self._thinking_part < 0:
-            self._thinking_part = self._new_part()
+            self._thinking_part = self._parts()
         deltas.append(ThinkingDelta(self._thinking_part, text))
 
     def _refusal(self, text: str, logprobs: tuple[TokenLogprob, ...], deltas: list[Delta]) -> None:
         if self._refusal_part < 0:
-            self._refusal_part = self._new_part()
+            self._refusal_part = self._parts()
         deltas.append(RefusalDelta(self._refusal_part, text, logprobs))
 
     def _tool_calls(self, pieces: list[ToolCallWire], deltas: list[Delta]) -> None:
@@ -228,15 +229,11 @@ class OpenAIStreamDecoder:
     def _finish(self, native: str, deltas: list[Delta]) -> None:
         only_refused = self._refusal_part >= 0 and self._text_part < 0
         end = finished(native, called=bool(self._calls), only_refused=only_refused)
-        if end.reason is FinishReason.CONTENT_FILTER and not self._parts:
+        if end.reason is FinishReason.CONTENT_FILTER and not self._parts.count:
             raise filtered_error(native)
         self._calls.finish(deltas, whole=end.reason in WHOLE)
         self._finished = end
 
-    def _new_part(self) -> int:
-        part = self._parts
-        self._parts += 1
-        return part
 
 
 def _logprobs(wire: LogprobsWire) -> tuple[tuple[TokenLogprob, ...], tuple[TokenLogprob, ...]]:

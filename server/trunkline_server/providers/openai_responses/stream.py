@@ -47,6 +47,7 @@ from trunkline_server.providers.openai_responses.wire import (
     decode_type,
     says_something,
 )
+from trunkline_server.providers.part_numbers import PartNumbers
 from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
@@ -54,8 +55,6 @@ _DONE: Final = b"[DONE]"
 _NO_ERROR: Final = Event().error
 """The one object that stands for a missing `error`: comparing it spares each event a look inside."""
 _NOT_AN_EVENT: Final = "an event that is none of a response"
-_MAX_PARTS: Final = 4096
-"""More parts than this are no answer of a model."""
 
 
 class ResponsesStreamDecoder:
@@ -72,13 +71,13 @@ class ResponsesStreamDecoder:
         """Start before the first byte; `table` classifies an error inside the stream."""
         self._table = table
         self._sse = SseDecoder()
-        self._calls = Calls(self._new_part)
-        self._thoughts = Thoughts(self._new_part)
+        self._parts = PartNumbers()
+        self._calls = Calls(self._parts)
+        self._thoughts = Thoughts(self._parts)
         self._contents: dict[tuple[int, int], int] = {}
         """Item and content to the part that it is."""
         self._item = self._place = self._text_part = -1
         """The text that came last, which most likely goes on: its item, its content, its part."""
-        self._parts = 0
         self._said = False
         self._refused = False
         self._seen = False
@@ -133,7 +132,7 @@ class ResponsesStreamDecoder:
     def _not_whole(self) -> AttemptError:
         if not self._seen:
             return protocol_error("a stream without a single event of a response")
-        if self._done and not self._parts:
+        if self._done and not self._parts.count:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor an end of the response")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended before the response did"))
@@ -260,7 +259,7 @@ class ResponsesStreamDecoder:
 
     def _end(self, response: ResponseWire, status: str, deltas: list[Delta]) -> None:
         self._usage = response.usage
-        if not self._parts:
+        if not self._parts.count:
             # Some servers tell all of it at the end.
             for index, raw in enumerate(response.output or ()):
                 item = decode_item(raw)
@@ -268,7 +267,7 @@ class ResponsesStreamDecoder:
                     self._whole_item(index, item, deltas)
         only_refused = self._refused and not self._said
         end = finished(response, status, called=bool(self._calls), only_refused=only_refused)
-        if end.reason is FinishReason.CONTENT_FILTER and not self._parts:
+        if end.reason is FinishReason.CONTENT_FILTER and not self._parts.count:
             raise filtered_error(end.native_reason)
         self._calls.finish(deltas, whole=status == COMPLETED)
         self._finished = end
@@ -277,14 +276,7 @@ class ResponsesStreamDecoder:
     def _content_part(self, index: int, place: int) -> int:
         part = self._contents.get((index, place))
         if part is None:
-            part = self._contents[index, place] = self._new_part()
-        return part
-
-    def _new_part(self) -> int:
-        part = self._parts
-        if part >= _MAX_PARTS:
-            raise protocol_error("its parts are without bounds")
-        self._parts += 1
+            part = self._contents[index, place] = self._parts()
         return part
 
     _HANDLERS: ClassVar[dict[str, Callable[[ResponsesStreamDecoder, Event, list[Delta]], None]]] = {
