@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from scripts.benchmarks.load import Generator
+from scripts.benchmarks.storm_routes import ENVIRONMENT as STORM_ENVIRONMENT
 from scripts.benchmarks.workload import CALLER_TOKEN, SCENARIO, routes
 from scripts.demo_processes import Running
 
@@ -122,19 +123,20 @@ class Bench:
 
     def __init__(self, scratch: Path) -> None:
         self.cores = Cores.pick()
-        self._scratch = scratch
+        self.scratch = scratch
         self._stack = ExitStack()
-        self._upstream = ""
+        self.upstream = ""
         self._environment = {**os.environ, "TRUNKLINE_SECRET_BENCH": "sk-bench", "PYTHONUNBUFFERED": "1"}
+        self._environment |= STORM_ENVIRONMENT
 
     def __enter__(self) -> Self:
         """Start the simulator; this process stays on its core from here on."""
         self._stack.enter_context(pinned(self.cores.rest))
-        scenario = self._scratch / "scenario.json"
+        scenario = self.scratch / "scenario.json"
         scenario.write_text(json.dumps(SCENARIO))
         command = [*_MODULE, _TRUNKLINE, "upstream", "--listen", "127.0.0.1:0", "--scenario", str(scenario)]
-        simulator = self._stack.enter_context(Running("simulator", command, self._environment, self._scratch))
-        self._upstream = simulator.ready(r"ready upstream=(\S+)")
+        simulator = self._stack.enter_context(Running("simulator", command, self._environment, self.scratch))
+        self.upstream = simulator.ready(r"ready upstream=(\S+)")
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -148,7 +150,7 @@ class Bench:
             with pinned(self.cores.server):
                 started = [
                     stack.enter_context(
-                        Running(kind.name.replace(" ", "-"), self._command(kind), self._environment, self._scratch)
+                        Running(kind.name.replace(" ", "-"), self._command(kind), self._environment, self.scratch)
                     )
                     for kind in kinds
                 ]
@@ -157,6 +159,16 @@ class Bench:
                 Subject(kind, running.pid, Generator(address))
                 for kind, running, address in zip(kinds, started, addresses, strict=True)
             ]
+
+    @contextmanager
+    def serve(self, name: str, flags: Sequence[str]) -> Iterator[Running]:
+        """Run this server with flags of one's own on its core for the length of a block."""
+        ports = ["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0", "--http-listen", "127.0.0.1:0"]
+        command = [*_MODULE, _TRUNKLINE, "serve", *flags, *ports]
+        with ExitStack() as stack:
+            with pinned(self.cores.server):
+                running = stack.enter_context(Running(name, command, self._environment, self.scratch))
+            yield running
 
     def _command(self, kind: Kind) -> list[str]:
         # References run on the loop that the server takes, or the ratio would be one of loops.
@@ -167,11 +179,11 @@ class Bench:
             return [*module, _TRUNKLINE, "serve", "--routes", str(self._routes_file()), *ports]
         if not kind.client:
             return [*module, _REFERENCE, "echo"]
-        command = [*module, _REFERENCE, kind.client, "--upstream", self._upstream]
+        command = [*module, _REFERENCE, kind.client, "--upstream", self.upstream]
         return [*command, "--merged"] if kind.merged else command
 
     def _routes_file(self) -> Path:
-        file = self._scratch / "routes.yaml"
+        file = self.scratch / "routes.yaml"
         digest = hashlib.sha256(CALLER_TOKEN.encode()).hexdigest()
-        file.write_text(json.dumps(routes(self._upstream, digest)))
+        file.write_text(json.dumps(routes(self.upstream, digest)))
         return file

@@ -10,12 +10,17 @@ UNARY = "unary"
 PACED = "paced"
 FAST = "fast"
 DOWN = "down"
+SLOW = "slow"
 FAILOVER = "failover"
 """Names of models at the simulator, and of aliases at the server; FAILOVER goes to DOWN first, then to FAST."""
 
 CHUNKS = 100
 CHUNK_GAP_S = 0.005
 CHUNK_TEXT = "token "
+SLOW_CHUNKS = 8
+SLOW_GAP_S = 0.4
+SLOW_STREAM_S = SLOW_CHUNKS * SLOW_GAP_S
+"""How long a stream of SLOW lives."""
 ANSWER = "A router decides who serves a request, spreads it over keys, and moves it when a provider fails. " * 3
 PROMPT = "Say in three sentences what a router between services and language model providers is good for."
 
@@ -29,6 +34,7 @@ SCENARIO: dict[str, Any] = {
         UNARY: {"content": ANSWER},
         PACED: {"chunks": CHUNKS, "chunk_text": CHUNK_TEXT, "chunk_gap_s": CHUNK_GAP_S},
         FAST: {"chunks": CHUNKS, "chunk_text": CHUNK_TEXT},
+        SLOW: {"chunks": SLOW_CHUNKS, "chunk_text": CHUNK_TEXT, "chunk_gap_s": SLOW_GAP_S},
         DOWN: {"status": 503},
     }
 }

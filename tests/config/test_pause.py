@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 
-from tests.e2e.storm_routes import document
+from scripts.benchmarks.storm_routes import document
 
 from trunkline_server.config.load import parse
 from trunkline_server.config.pause import REST_S, WORK_S, Rests

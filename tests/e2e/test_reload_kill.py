@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 import grpc
 import pytest
+from scripts.benchmarks.storm_routes import ENVIRONMENT, document, on_file
 from tests.e2e.serving import serve
-from tests.e2e.storm_routes import ENVIRONMENT, document, on_file
 
 from trunkline import failure_of
 from trunkline.v1 import AdminServiceStub, GetRoutesRequest, ListRouteVersionsRequest, ReloadRoutesRequest

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
+from scripts.benchmarks.storm_routes import BROKEN, ENVIRONMENT, document, on_file
 from tests.e2e.conftest import ask
 from tests.e2e.serving import Served, serve
-from tests.e2e.storm_routes import BROKEN, ENVIRONMENT, document, on_file
 
 from trunkline import failure_of
 from trunkline.v1 import (
