@@ -33,11 +33,8 @@ def failed(body: object) -> FailureClass:
     return raised.value.failure.failure_class
 
 
-def test_the_documented_answer() -> None:
-    """The vendor's example of an answer.
-
-    Body: docs.aws.amazon.com/bedrock/latest/userguide/conversation-inference-call.html, as of 2026-11-23.
-    """
+def test_a_text() -> None:
+    """A body of every field that is required (ConverseResponse in botocore 1.44.5's model of bedrock-runtime)."""
     found = decode(
         b"""{"output": {"message": {"role": "assistant", "content": [{"text": "Here is a list of 3 pop songs."}]}},
         "stopReason": "end_turn", "usage": {"inputTokens": 125, "outputTokens": 60, "totalTokens": 185},
@@ -49,10 +46,10 @@ def test_the_documented_answer() -> None:
     assert found.warnings == ()
 
 
-def test_the_documented_tool_call() -> None:
-    """The vendor's example of a tool call, its input as it was written.
+def test_a_tool_call() -> None:
+    """A call of the vendor's example tool, its input as it was written.
 
-    Body: docs.aws.amazon.com/bedrock/latest/userguide/tool-use-inference-call.html, as of 2026-11-23.
+    Tool: docs.aws.amazon.com/bedrock/latest/userguide/tool-use-inference-call.html, as of 2026-11-23.
     """
     call = {"toolUseId": "tooluse_hbTgdi0CSLq_hM4P8csZJA", "name": "top_song", "input": {"sign": "WZPZ"}}
     found = decode(answer({"toolUse": call}, reason="tool_use"))

@@ -106,8 +106,8 @@ GOLDEN: list[tuple[str, Sampling, dict[str, Any] | None, str | None, list[str]]]
      ["sampling.top_k", "sampling.seed", EFFORT]),
 ]  # fmt: skip
 """As of 2026-11-23, from docs.aws.amazon.com: bedrock/latest/userguide/claude-messages-extended-thinking.html and
-claude-messages-adaptive-thinking.html, nova/latest/nova2-userguide/using-converse-api.html,
-bedrock/latest/userguide/model-parameters-openai.html and model-parameters-cohere-command-r-plus.html."""
+claude-messages-adaptive-thinking.html, nova/latest/nova2-userguide/core-inference.html and using-converse-api.html,
+bedrock/latest/userguide/model-parameters-openai.html; the effort of the API from botocore 1.44.5's model."""
 
 
 @pytest.mark.parametrize(("model", "sampling", "extra", "effort", "told"), GOLDEN)

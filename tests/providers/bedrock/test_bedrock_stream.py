@@ -70,11 +70,11 @@ def test_a_text() -> None:
     assert stream.usage == Usage(input_tokens=125, output_tokens=60, source=UsageSource.PROVIDER)
 
 
-def test_the_documented_tool_call() -> None:
-    """The vendor's own example of a streamed tool call, text before it.
+def test_a_tool_call_behind_a_text() -> None:
+    """A call of the vendor's example tool, text before it.
 
-    Events: docs.aws.amazon.com/bedrock/latest/userguide/tool-use-examples.html and API_runtime_ConverseStream.html, as
-    of 2026-11-23.
+    Tool: docs.aws.amazon.com/bedrock/latest/userguide/tool-use-inference-call.html, as of 2026-11-23; events:
+    ConverseStreamOutput in botocore 1.44.5's model of bedrock-runtime.
     """
     deltas, stream = whole(
         START,

@@ -32,6 +32,7 @@ TABLE: Final = FailureTable(
             "ResourceNotFoundException FTUFormNotFilled BadCScoreException MPAgreementBeingCreated"
             " UnknownOperationException InvalidAction",
         ),
+        codes(FailureClass.CONTEXT_LENGTH, "RequestEntityTooLargeException"),
         codes(FailureClass.OVERLOADED, "ServiceUnavailableException ServiceUnavailable ModelNotReadyException"),
         codes(
             FailureClass.SERVER_ERROR,
@@ -45,18 +46,13 @@ TABLE: Final = FailureTable(
         text(FailureClass.MODEL_UNAVAILABLE, r"model access is denied\b", 0, 403),
         text(FailureClass.MODEL_UNAVAILABLE, r"you don.t have access to the model\b", 0, 403),
         text(FailureClass.MODEL_UNAVAILABLE, r"your account is not authorized to (?:access|invoke)\b", 0, 400, 403),
-        text(FailureClass.MODEL_UNAVAILABLE, r"access to this model is not available\b", 0, 400, 403),
         text(FailureClass.MODEL_UNAVAILABLE, r"user: \S{1,500} is not authorized to perform: bedrock:", 0, 403),
         text(FailureClass.MODEL_UNAVAILABLE, r"the provided model identifier is invalid\b", 0, 400),
-        text(FailureClass.MODEL_UNAVAILABLE, r"could not resolve the foundation model\b", 0, 400),
         text(FailureClass.MODEL_UNAVAILABLE, r"invocation of model id \S{1,500} with on-demand throughput", 0, 400),
-        text(FailureClass.MODEL_UNAVAILABLE, r"this model version has reached the end of its life\b", 0, 400, 404),
         text(FailureClass.MODEL_UNAVAILABLE, r"operation not allowed$", 0, 400),
         text(FailureClass.CONTEXT_LENGTH, r"(?:the model returned the following errors: )?"
              r"(?:input is too long\b|prompt is too long\b|input length and `max_tokens` exceed context limit\b"
-             r"|too many input tokens\b|this model's maximum context length is\b|input tokens exceeded\b)", 0, 400),
-        text(FailureClass.CONTEXT_LENGTH, r"(?:the maximum )?(?:input )?tokens? (?:you requested )?exceeds? the model"
-             r"(?:'s)? (?:context|input)\b", 0, 400),
+             r"|this model's maximum context length is\b)", 0, 400),
         text(FailureClass.RATE_LIMITED, r"too many (?:requests|tokens|connections)\b", 0, 429),
     ),
 )  # fmt: skip
