@@ -62,6 +62,7 @@ async def test_services_and_methods_are_found(gateway: Gateways, grpcurl: Grpcur
         methods = (await grpcurl(running.address, "list", SERVICE)).out.split()
         assert [name.rpartition(".")[2] for name in methods] == [
             "Complete",
+            "Embed",
             "Explain",
             "ListModels",
             "ResumeStream",
