@@ -13,11 +13,7 @@ from trunkline_server.providers.openai.errors import TABLE as CHAT_TABLE
 from trunkline_server.providers.openai_responses.errors import TABLE as OPENAI_RESPONSES_TABLE
 from trunkline_server.routing.failures import FailureClass
 
-CODES: Final = (
-    codes(FailureClass.MODEL_UNAVAILABLE, "OperationNotSupported ResourceNotFound ModelNotFound unavailable_model"),
-    codes(FailureClass.RATE_LIMITED, "RateLimitReached TooManyRequests"),
-    codes(FailureClass.OVERLOADED, "NoCapacity ServerBusy"),
-)
+CODES: Final = (codes(FailureClass.MODEL_UNAVAILABLE, "OperationNotSupported"),)
 """Codes that only Azure has. A numeric one (`"code": "401"`) repeats the status and is none."""
 
 TEXTS: Final = (
@@ -28,7 +24,7 @@ TEXTS: Final = (
     text(FailureClass.MODEL_UNAVAILABLE, r"api version not supported", 400, 404),
     text(FailureClass.MODEL_UNAVAILABLE, r"model \S{1,100} is enabled only for api versions\b", 400),
     text(FailureClass.MODEL_UNAVAILABLE, r"azure openai responses api is enabled only for\b", 400),
-    text(FailureClass.OVERLOADED, r"the system is currently experiencing high demand\b", 429, 503),
+    text(FailureClass.OVERLOADED, r"the system is currently experiencing high demand\b", 0, 429, 503),
 )
 """Texts that only Azure has. Each row has a golden body in the tests."""
 
