@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import pytest
@@ -27,7 +27,7 @@ TERMS = AdapterTerms("bedrock", ENDPOINT)
 
 
 @pytest.fixture(autouse=True)
-def bare_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def bare_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine without any keys, profiles or roles, whatever the one of the tests has."""
     import os
 
@@ -36,7 +36,6 @@ def bare_machine(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent/config")
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent/credentials")
-    return
 
 
 Answer = Callable[[], web.Response]
