@@ -63,15 +63,18 @@ def _inner(value: object, told: list[str]) -> object:
 
 def _is_kept_bound(key: str, value: object) -> bool:
     """Return whether the vendor keeps answers to this bound."""
-    return value in _COUNTS if key == "minItems" else key == "format" and value in _FORMATS
+    if key == "minItems":
+        return value in _COUNTS
+    return key == "format" and isinstance(value, str) and value in _FORMATS
 
 
 def _close(made: dict[str, Any], unkept: dict[str, Any]) -> None:
     """Let an object have no properties but those that the schema names: the vendor takes no other ones."""
     if made.get("type") != "object" and "properties" not in made:
         return
-    if made.get("additionalProperties") not in {None, False}:
-        unkept["additionalProperties"] = made["additionalProperties"]
+    others = made.get("additionalProperties")
+    if others is not None and others is not False:
+        unkept["additionalProperties"] = others
     made["additionalProperties"] = False
 
 
