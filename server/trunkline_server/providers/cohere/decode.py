@@ -5,7 +5,7 @@ from __future__ import annotations
 from trunkline_server.chat.answer import Answer, Finished, Warning_
 from trunkline_server.chat.message import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.cohere.errors import classify_text, parse_error
+from trunkline_server.providers.cohere.errors import classify_text, message_under_ok
 from trunkline_server.providers.cohere.finish import WHOLE, finished, token_logprobs, usage_of
 from trunkline_server.providers.cohere.messages import PLAN_SEAL
 from trunkline_server.providers.cohere.wire import (
@@ -34,7 +34,7 @@ def decode_answer(body: bytes, provider: str) -> Answer:
         wire = decode_answer_wire(body)
     except DECODING_ERRORS:
         # An error under a 200 has its text where an answer has its message.
-        if message := parse_error(body).message if body[:1] == b"{" else "":
+        if message := message_under_ok(body):
             raise AttemptError(classify_text(message)) from None
         raise protocol_error("no JSON of a chat answer") from None  # the cause may hold the answer's words
     if wire.message is None and wire.finish_reason is None:

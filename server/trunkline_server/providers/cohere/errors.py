@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import msgspec
+
 from trunkline_server.providers.failure_table import HTTP_STATUSES, FailureTable, StatusRow, codes, text
 from trunkline_server.providers.failures import ErrorBody, failure_of
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
@@ -38,6 +40,15 @@ TABLE: Final = FailureTable(
 """First match wins, codes before texts before statuses. Each row has a golden body in the tests."""
 
 
+class _Error(msgspec.Struct, gc=False):
+    """An error whose words are all that is read of it."""
+
+    message: str = ""
+
+
+_decode_error: Final = msgspec.json.Decoder(_Error).decode
+
+
 def parse_error(body: bytes) -> ErrorBody:
     """Read an error body of any shape; one that is no JSON is all message."""
     try:
@@ -51,6 +62,14 @@ def parse_error(body: bytes) -> ErrorBody:
         message=message if isinstance(message, str) else "",
         code=code if isinstance(code, str) and code else None,
     )
+
+
+def message_under_ok(body: bytes) -> str:
+    """Return the words of an error that came under a 200; empty if it is none."""
+    try:
+        return _decode_error(body).message
+    except DECODING_ERRORS:
+        return ""
 
 
 def classify_response(status: int, headers: Mapping[str, str], body: bytes) -> Failure:

@@ -39,6 +39,8 @@ from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEv
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _DONE: Final = b"[DONE]"
+_NO_KINDS: Final = frozenset({"message", "error"})
+"""Names of events that say nothing of what an event is."""
 _NO_MESSAGE: Final = StreamMessage()
 _NO_DELTA: Final = StreamDelta()
 
@@ -150,14 +152,10 @@ class CohereStreamDecoder:
         elif kind in _EVENTS:
             self._seen = True
             self._rare(kind, wire, deltas)
-        elif not wire.type:
-            self._untyped(wire)
-
-    def _untyped(self, wire: StreamEvent) -> None:
-        """Raise the failure that an event without a type tells or is."""
-        if isinstance(wire.message, str):
+        elif isinstance(wire.message, str):
             raise AttemptError(classify_text(wire.message))
-        raise protocol_error("an event that is none of a chat stream")
+        elif kind in _NO_KINDS:
+            raise protocol_error("an event that is none of a chat stream")
 
     def _rare(self, kind: str, wire: StreamEvent, deltas: list[Delta]) -> None:
         """Take an event that does not come for each token, or only for those of tool calls and plans."""
