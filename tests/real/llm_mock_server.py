@@ -6,7 +6,6 @@ A child process runs this file by its path: the package brings a web framework t
 from __future__ import annotations
 
 import asyncio
-
 from typing import Any
 
 from llm_mock_api import (  # type: ignore[import-untyped]  # ships no types
