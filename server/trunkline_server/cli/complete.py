@@ -82,7 +82,7 @@ def make_request(prompt: str, asked: Asked) -> CompleteRequest:
     from trunkline.v1 import ROLE_SYSTEM, ROLE_USER, CompleteRequest, Message, Part, Sampling
 
     messages = [] if asked.system is None else [Message(role=ROLE_SYSTEM, parts=[Part(text=asked.system)])]
-    messages.append(Message(role=ROLE_USER, parts=[Part(text=_read_stdin() if prompt == STDIN else prompt)]))
+    messages.append(Message(role=ROLE_USER, parts=[Part(text=read_stdin() if prompt == STDIN else prompt)]))
     request = CompleteRequest(model=asked.model, messages=messages)
     if asked.max_output_tokens is not None:
         if asked.max_output_tokens < 1:
@@ -110,7 +110,8 @@ def _stream(request: CompleteRequest, deadline_s: float, server: Server, *, as_j
         return show_failure(error, server, as_json=as_json, attempts_told=output.ended)
 
 
-def _read_stdin() -> str:
+def read_stdin() -> str:
+    """Return the text on standard input, less one line end. Raises CommandError if it is none."""
     try:
         return sys.stdin.buffer.read().decode().removesuffix("\n")
     except UnicodeDecodeError:

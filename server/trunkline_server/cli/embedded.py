@@ -1,4 +1,4 @@
-"""What `trunkline serve` runs without a routes file: a simulated provider, and an alias `default` on it."""
+"""What `trunkline serve` runs without a routes file: a simulated provider, with the aliases `default` and `search`."""
 
 from __future__ import annotations
 
@@ -34,11 +34,17 @@ models:
     context_tokens: 128000
     max_output_tokens: 16384
     capabilities: [tools, vision, json_schema, json_object, reasoning]
+  simulated/vectors:
+    context_tokens: 8192
+    capabilities: [embeddings]
 aliases:
   default:
     tiers:
       - [{{target: simulated/small}}]
       - [{{target: simulated/large}}]
+  search:
+    tiers:
+      - [{{target: simulated/vectors}}]
 """
 
 SECRETS: Final = {"TRUNKLINE_SECRET_SIMULATED_A": "sk-sim-a", "TRUNKLINE_SECRET_SIMULATED_B": "sk-sim-b"}
@@ -50,6 +56,7 @@ SCENARIO: Final = {"default": {"first_byte_s": 0.15, "chunk_gap_s": 0.03}}
 EXPLANATION: Final = """\
 no --routes: this is the embedded default. The provider is simulated, its answers are echoes.
   alias `default` -> simulated/small, then simulated/large; keys key-a and key-b
+  alias `search` -> simulated/vectors, for `trunkline embed`
   make it fail:  curl -d '{{"patch": {{"models": {{"small": {{"status": 503}}}}}}}}' {root_url}/_control
   and heal it:   curl -d '{{"scenario": {{}}}}' {root_url}/_control
   try:           trunkline complete --stream "hello" (with --server if `listen` is not port 50051)"""
