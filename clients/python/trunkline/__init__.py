@@ -5,6 +5,7 @@ from __future__ import annotations
 from trunkline.answer import Answer, Seam
 from trunkline.assembly import Assembly
 from trunkline.channel import connect, connect_aio
+from trunkline.embedding import DOCUMENT, QUERY, Vectors, embed, embed_aio, vectors_of
 from trunkline.errors import CallError, CallFailure, FieldViolation, failure_of
 from trunkline.events import (
     AttemptBegan,
@@ -28,6 +29,8 @@ from trunkline.stream_errors import (
 )
 
 __all__ = [
+    "DOCUMENT",
+    "QUERY",
     "AioAnswerStream",
     "Answer",
     "AnswerStream",
@@ -50,10 +53,14 @@ __all__ = [
     "ThinkingPiece",
     "ToolCallDone",
     "ToolCallPiece",
+    "Vectors",
     "connect",
     "connect_aio",
+    "embed",
+    "embed_aio",
     "failure_of",
     "read_stream",
     "read_stream_aio",
     "to_json",
+    "vectors_of",
 ]
