@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunkline_server.simulator.anthropic.dialect import AnthropicDialect
+from trunkline_server.simulator.cohere.dialect import CohereDialect
 from trunkline_server.simulator.openai.dialect import OpenAIDialect
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ DIALECTS: dict[str, Dialect] = {
     for dialect in (
         # The first that claims a request gets it; OpenAI's takes whatever nobody else does, and stands last.
         AnthropicDialect(),
+        CohereDialect(),
         OPENAI,
     )
 }
