@@ -20,6 +20,7 @@ from trunkline.v1 import (
     ROLE_ASSISTANT,
     ROLE_USER,
     CompleteRequest,
+    EmbedRequest,
     FunctionTool,
     JsonSchemaFormat,
     MediaPart,
@@ -260,7 +261,7 @@ NO_UTF8 = b"\x0a\x02\xff\xfe"
     [
         *(
             (method, payload)
-            for method in ("Complete", "StreamComplete", "Explain")
+            for method in ("Complete", "StreamComplete", "Explain", "Embed")
             for payload in (*NO_MESSAGES, NO_UTF8)
         ),
         *(("ListModels", payload) for payload in NO_MESSAGES),  # it has no text field that could be wrong
@@ -331,3 +332,35 @@ async def test_mutated_messages_end_in_typed_errors_only(gateway: Gateways, size
     print(endings)
     assert endings["OK"] > 20
     assert endings["BAD_REQUEST"] > 100
+
+
+VECTORS = [
+    EmbedRequest(model="default", inputs=["hi"]),
+    EmbedRequest(
+        model="two/fallback",
+        inputs=["a", "b"],
+        dimensions=8,
+        input_type=EmbedRequest.INPUT_TYPE_QUERY,
+        routing=RoutingOptions(max_attempts=2, exclude_targets=["one"], allow_fallback=True),
+        request_id="fuzz-1",
+        labels={"team": "checkout"},
+        provider_options_json={"two": '{"user": "u"}'},
+        allow_other_models=True,
+    ),
+]
+
+
+async def test_mutated_requests_for_vectors_end_likewise(gateway: Gateways, sized: Sized, rng: random.Random) -> None:
+    """Vectors, or an error of ours, and the server serves on."""
+    mutator = Mutator(rng, VECTORS)
+    endings: dict[str, int] = {}
+    async with gateway() as running:
+        for _ in range(sized(full=2_000, gate=200)):
+            error = await raw_call(running, "Embed", mutator.next()[1])
+            ending = "OK" if error is None else well_told(error).reason
+            endings[ending] = endings.get(ending, 0) + 1
+        await running.quiet()
+        await still_serves(running)
+    print(endings)
+    assert endings["OK"] > 10
+    assert endings["BAD_REQUEST"] > 50

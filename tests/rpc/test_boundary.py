@@ -230,7 +230,7 @@ async def test_a_defect_after_the_end_does_not_contradict_it() -> None:
     assert served.log.of("exception")
 
 
-@pytest.mark.parametrize("method", ["Complete", "StreamComplete", "Explain", "ListModels", "ResumeStream"])
+@pytest.mark.parametrize("method", ["Complete", "StreamComplete", "Explain", "ListModels", "ResumeStream", "Embed"])
 async def test_bytes_that_are_no_message_are_the_callers_fault(method: str) -> None:
     """Malformed bytes are INVALID_ARGUMENT, BAD_REQUEST without a path, for every RPC."""
     async with serving() as served:
