@@ -210,7 +210,10 @@ def test_json_without_a_schema_cannot_be_asked_for() -> None:
 
 def test_options_of_the_provider_join_the_body_and_go_first() -> None:
     """They have passed `check_options`; those of other providers stay out."""
-    options = {"anthropic": {"metadata": {"user_id": "u-1"}, "max_tokens": 5}, "openai": {"user": "u"}}
+    options: dict[str, dict[str, Any]] = {
+        "anthropic": {"metadata": {"user_id": "u-1"}, "max_tokens": 5},
+        "openai": {"user": "u"},
+    }
     body = body_of(replace(SHORTEST, provider_options=options))
     assert (body["metadata"], body["max_tokens"]) == ({"user_id": "u-1"}, 5)
     assert "user" not in body

@@ -64,7 +64,6 @@ TEXTS: Final = (
     text(FailureClass.CONTENT_FILTERED, r"output blocked by content filtering policy", 400),
     text(FailureClass.MODEL_UNAVAILABLE, r"request not allowed", 403),
     text(FailureClass.MODEL_UNAVAILABLE, r"you (?:do not|don't) have access to (?:the |this )?model\b", 400, 403),
-    text(FailureClass.MODEL_UNAVAILABLE, r"your (?:organization|workspace|account) [^.]{0,80}\bmodel\b", 403),
 )
 """First match wins. "Request not allowed" is what regions get where the vendor does not serve."""
 

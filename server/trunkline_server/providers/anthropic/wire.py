@@ -103,7 +103,7 @@ class _Kind(msgspec.Struct, gc=False):
     """The types that an event, its block and its piece name."""
 
     type: str = ""
-    index: int = -1
+    index: Any = None
     content_block: Any = None
     delta: Any = None
 
@@ -120,10 +120,14 @@ def ignorable(data: bytes) -> EventWire | None:
     if kind.type not in KNOWN_EVENTS:
         return EventWire(type=kind.type)
     if kind.type == "content_block_start" and _type(kind.content_block) not in KNOWN_BLOCKS:
-        return EventWire(kind.type, kind.index, content_block=BlockWire(_type(kind.content_block)))
+        return EventWire(kind.type, _index(kind), content_block=BlockWire(_type(kind.content_block)))
     if kind.type == "content_block_delta" and _type(kind.delta) not in KNOWN_PIECES:
-        return EventWire(kind.type, kind.index, delta=PieceWire(_type(kind.delta)))
+        return EventWire(kind.type, _index(kind), delta=PieceWire(_type(kind.delta)))
     return None
+
+
+def _index(kind: _Kind) -> int:
+    return kind.index if isinstance(kind.index, int) else -1
 
 
 def _type(value: object) -> str:
