@@ -65,7 +65,7 @@ SETTINGS: Final[Mapping[str, Names]] = {
 """Names of settings, by the place where they stand."""
 
 VALUES: Final[Mapping[str, Names]] = {
-    "providers.*.protocol": _names("openai anthropic bedrock gemini azure_openai", later="cohere"),
+    "providers.*.protocol": _names("openai anthropic bedrock gemini azure_openai cohere"),
     "providers.*.transport": _names("aiohttp httpx"),
     "models.*.wire": _names("chat responses"),
     "aliases.*.tiers[].strategy": _names("weighted least_loaded lowest_cost lowest_latency"),

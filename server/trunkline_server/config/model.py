@@ -186,7 +186,7 @@ class ProviderSettings(Settings):
     preset: Annotated[Label | None, GIVEN] = None
     """A server of `trunkline presets`: brings protocol, URL, limits and quirks; what is said here goes before them."""
 
-    protocol: Literal["openai", "anthropic", "bedrock", "gemini", "azure_openai"]
+    protocol: Literal["openai", "anthropic", "bedrock", "gemini", "azure_openai", "cohere"]
     """The wire protocol that the endpoint speaks."""
 
     base_url: BaseUrl
