@@ -14,6 +14,7 @@ from trunkline_server.simulator.failure import RefusedError, Reply
 from trunkline_server.simulator.openai.chat import read_chat
 from trunkline_server.simulator.openai.embeddings import read_embedding
 from trunkline_server.simulator.openai.errors import BY_STATUS, ERRORS, ErrorBody, error_answer, error_event
+from trunkline_server.simulator.openai_responses.job import read_response
 
 if TYPE_CHECKING:
     from trunkline_server.simulator.capacity import Reading
@@ -28,6 +29,7 @@ DEFAULT_MODELS = ("gpt-4o", "gpt-4o-mini")
 JOBS: Mapping[str, Callable[[bytes, Scenario], Job]] = {
     "/v1/chat/completions": read_chat,
     "/v1/embeddings": read_embedding,
+    "/v1/responses": read_response,
 }
 """What reads the body of a POST to each path; raises RefusedError."""
 
