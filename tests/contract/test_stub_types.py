@@ -16,6 +16,8 @@ from trunkline.v1 import (
     CompleteRequest,
     CompleteResponse,
     CompletionServiceStub,
+    EmbedRequest,
+    EmbedResponse,
     ListModelsRequest,
     ListModelsResponse,
     Message,
@@ -53,6 +55,7 @@ def every_sync_call(stub: CompletionServiceStub) -> None:
         assert_type(frame, StreamFrame)
     assert_type(stub.Explain(ask()), RouteExplanation)
     assert_type(stub.ListModels(ListModelsRequest()), ListModelsResponse)
+    assert_type(stub.Embed(EmbedRequest(inputs=["a"])), EmbedResponse)
 
 
 async def every_aio_call(channel: grpc.aio.Channel) -> None:
@@ -65,6 +68,7 @@ async def every_aio_call(channel: grpc.aio.Channel) -> None:
         assert_type(frame, StreamFrame)
     assert_type(await stub.Explain(ask()), RouteExplanation)
     assert_type(await stub.ListModels(ListModelsRequest()), ListModelsResponse)
+    assert_type(await stub.Embed(EmbedRequest(inputs=["a"])), EmbedResponse)
 
 
 @pytest.fixture
