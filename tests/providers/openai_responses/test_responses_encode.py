@@ -335,6 +335,13 @@ def test_sampling() -> None:
     }
 
 
+def test_a_limit_below_what_the_api_takes_is_raised_with_a_warning() -> None:
+    """A request that has nearly all of its answer already must not be refused for the little that is left."""
+    request = replace(SHORTEST, sampling=Sampling(max_output_tokens=5))
+    assert encoded(request)["max_output_tokens"] == 16
+    assert warned(request) == [("ADJUSTED_FIELD", "sampling.max_output_tokens")]
+
+
 def test_no_alternatives_are_asked_for_with_zero_top_logprobs() -> None:
     """Zero asks for the chosen token's log-probability alone."""
     body = encoded(replace(SHORTEST, sampling=Sampling(top_logprobs=0)))

@@ -34,11 +34,14 @@ _STREAM_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {"content-type": "application/json", "accept": "text/event-stream"},
 )
 
-_SAME_NAMES: Final = ("temperature", "top_p", "max_output_tokens")
+_SAME_NAMES: Final = ("temperature", "top_p")
 """Fields of `Sampling` that the body has under the same name."""
 
 _NO_NAMES: Final = ("top_k", "seed", "frequency_penalty", "presence_penalty", "reasoning_max_tokens")
 """Fields of `Sampling` that the body has no place for."""
+
+_LEAST_OUTPUT_TOKENS: Final = 16
+"""The API refuses a lower limit of the output."""
 
 _SEALED_REASONING: Final = "reasoning.encrypted_content"
 _LOGPROBS: Final = "message.output_text.logprobs"
@@ -82,6 +85,12 @@ def _add_sampling(body: dict[str, Any], include: list[str], sampling: Sampling, 
         value = getattr(sampling, name)
         if value is not None:
             body[name] = value
+    if sampling.max_output_tokens is not None:
+        most = max(sampling.max_output_tokens, _LEAST_OUTPUT_TOKENS)
+        if most != sampling.max_output_tokens:
+            words = f"raised to {most}: the Responses API takes no lower limit"
+            warnings.append(Warning_("ADJUSTED_FIELD", "sampling.max_output_tokens", words))
+        body["max_output_tokens"] = most
     if sampling.top_logprobs is not None:
         include.append(_LOGPROBS)
         if sampling.top_logprobs:
