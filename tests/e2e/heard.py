@@ -318,7 +318,7 @@ def _cohere(path: str, body: dict[str, Any]) -> Heard:
             for part in parts:
                 heard.say(role, _cohere_part(part))
             if message.get("tool_plan"):
-                heard.say(role, Text(message["tool_plan"]))
+                heard.say(role, Thought(message["tool_plan"], ""))
             for call in message.get("tool_calls") or ():
                 heard.call(call["id"], call["function"]["name"], json.loads(call["function"]["arguments"]))
     heard.tools = {tool["function"]["name"]: tool["function"]["parameters"] for tool in body.get("tools") or ()}

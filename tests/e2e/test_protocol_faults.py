@@ -104,7 +104,14 @@ ROWS: Final = [
     *(_row(f"event {name}", *3 * (ERRORS[name],), on="error", error=name) for name in EVENTS),
 ]
 
-DIFFERS: Final[dict[tuple[str, str], dict[str, str]]] = {}
+DIFFERS: Final = {
+    # Cohere has no word for overload beside the status of any outage, and tells errors inside an answer in words alone.
+    "cohere": {
+        "error overloaded": "SERVER_ERROR",
+        "event overloaded": "SERVER_ERROR",
+        "event rate_limit_exceeded": "SERVER_ERROR",
+    },
+}
 """Where a wire has no such sign, or another meaning of it, by wire and row."""
 
 
@@ -120,7 +127,7 @@ class Case:
     def becomes(self) -> str:
         """What it has to come to."""
         family = self.wire.name.rpartition("-")[0]
-        return {**self.row.comes, **DIFFERS.get((family, self.row.name), {})}[self.place]
+        return DIFFERS.get(family, {}).get(self.row.name) or self.row.comes[self.place]
 
 
 def cases_of(wire: Wire) -> Iterator[Case]:
