@@ -105,12 +105,8 @@ ROWS: Final = [
 ]
 
 DIFFERS: Final = {
-    # Cohere has no word for overload beside the status of any outage, and tells errors inside an answer in words alone.
-    "cohere": {
-        "error overloaded": "SERVER_ERROR",
-        "event overloaded": "SERVER_ERROR",
-        "event rate_limit_exceeded": "SERVER_ERROR",
-    },
+    # Cohere tells errors inside an answer in words alone, and has none that are known for overload.
+    "cohere": {"event overloaded": "SERVER_ERROR"},
 }
 """Where a wire has no such sign, or another meaning of it, by wire and row."""
 

@@ -1,7 +1,8 @@
 """Which failure an error of Cohere's is.
 
 Its bodies hold a `message` and an `id`, sometimes an `error_type`; most causes are told by their status and the start
-of the message. Status 498 speaks of tokens of text that are on a list of what is not allowed, not of the API's key.
+of the message. Status 498 speaks of tokens of text that are on a list of what is not allowed, not of the API's key;
+503 of too many users at once. Inside a stream there is nothing but words.
 """
 
 from __future__ import annotations
@@ -23,8 +24,10 @@ _F: Final = FailureClass
 TABLE: Final = FailureTable(
     codes=(codes(_F.SERVER_ERROR, "NO_VALID_RESPONSE_GENERATED"),),
     texts=(
-        text(_F.KEY_EXHAUSTED, r"you are using a trial key, which is limited to [\d,]+ api calls ?/ ?month", 429),
-        text(_F.KEY_EXHAUSTED, r"you are past the per[- ]month request limit", 429),
+        text(_F.KEY_EXHAUSTED, r"you are using a trial key, which is limited to [\d,]+ api calls ?/ ?month", 0, 429),
+        text(_F.KEY_EXHAUSTED, r"you are past the per[- ]month request limit", 0, 429),
+        text(_F.RATE_LIMITED, r"you are (?:past the per minute request limit|using a trial key\b)", 0),
+        text(_F.RATE_LIMITED, r"(?:trial token )?rate limit exceeded", 0),
         text(_F.CALLER_INVALID, r"too many tokens: max tokens must be", 400, 422),
         text(_F.CONTEXT_LENGTH, r"too many tokens\b", 0, 400, 422),
         text(_F.MODEL_UNAVAILABLE, r"invalid request: model '[^']{1,200}' is not supported\b", 400, 422),
@@ -34,6 +37,7 @@ TABLE: Final = FailureTable(
     statuses=(
         StatusRow(_F.CONTENT_FILTERED, {498}),
         StatusRow(_F.SERVER_ERROR, {499}),
+        StatusRow(_F.OVERLOADED, {503}),
         *HTTP_STATUSES,
     ),
 )  # fmt: skip
