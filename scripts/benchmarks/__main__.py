@@ -1,6 +1,6 @@
 """What the server costs, in CPU microseconds a call, beside bare grpc.aio servers measured in the same run.
 
-    scripts/bench unary|streams|reloads|routing|all [--quick] [--json FILE]
+    scripts/bench unary|streams|reloads|providers|routing|all [--quick] [--json FILE]
 
 The server under measurement has one core to itself; load generator and simulator share another. All run on loopback,
 all end with this program. A server's CPU time is the kernel's own account of the process over the counted calls.
@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from scripts.benchmarks.choice import choice_figures, print_growth
 from scripts.benchmarks.measure import Burst, Size, interleaved
+from scripts.benchmarks.providers import measure_providers
 from scripts.benchmarks.reloads import LENGTHS, measure_reloads
 from scripts.benchmarks.report import as_data, environment, print_table
 from scripts.benchmarks.routing import print_figures, routing_figures
@@ -120,7 +121,9 @@ async def run(what: str, level: int, in_flight: int, only: Sequence[str], scratc
         choices = choice_figures(ROUTING_CALLS[level])
         print_growth(choices)
         found["routing_us"] = {figure.name: figure.median_us for figure in figures + choices}
-    if what == "routing":
+    if what in {"providers", "all"}:
+        found |= await asyncio.to_thread(measure_providers, level)
+    if what in {"routing", "providers"}:
         return found
     with Bench(scratch) as bench:
         cores = bench.cores
@@ -139,7 +142,7 @@ async def run(what: str, level: int, in_flight: int, only: Sequence[str], scratc
 def main(arguments: Sequence[str]) -> int:
     """Run the command line; return its exit code."""
     parser = argparse.ArgumentParser(prog="scripts/bench", description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("what", choices=["unary", "streams", "reloads", "routing", "all"])
+    parser.add_argument("what", choices=["unary", "streams", "reloads", "providers", "routing", "all"])
     parser.add_argument("--quick", action="store_true", help="fewer rounds and calls: to see a tendency")
     parser.add_argument("--smallest", action="store_true", help="a few calls: to see that it runs")
     parser.add_argument("--in-flight", type=int, default=IN_FLIGHT)
