@@ -12,7 +12,7 @@ from trunkline_server.providers.anthropic.wire import (
     KNOWN_BLOCKS,
     AnswerWire,
     BlockWire,
-    answer_without_odd_blocks,
+    answer_with_odd_blocks,
     decode_answer_wire,
     input_text,
 )
@@ -34,7 +34,7 @@ def decode_answer(headers: Mapping[str, str], body: bytes) -> Answer:
     try:
         wire = decode_answer_wire(body)
     except DECODING_ERRORS:
-        wire = answer_without_odd_blocks(body)
+        wire = answer_with_odd_blocks(body)
     if wire is None:
         raise protocol_error("no JSON of a message")
     if wire.type == "error":

@@ -135,18 +135,34 @@ def _type(value: object) -> str:
     return found if isinstance(found, str) else ""
 
 
-def answer_without_odd_blocks(body: bytes) -> AnswerWire | None:
+class _LooseAnswer(msgspec.Struct, gc=False):
+    """A whole answer whose blocks may be anything."""
+
+    type: str | None = None
+    id: Any = None
+    content: list[msgspec.Raw] | None = None
+    stop_reason: str | None = None
+    stop_details: StopDetailsWire | None = None
+    usage: UsageWire | None = None
+
+
+_decode_loose: Final = msgspec.json.Decoder(_LooseAnswer).decode
+_decode_block: Final = msgspec.json.Decoder(BlockWire).decode
+
+
+def answer_with_odd_blocks(body: bytes) -> AnswerWire | None:
     """Return a whole answer that did not fit the types because of blocks that nobody knows; None if it is none."""
     try:
-        decoded = decode_any(body)
-        if not isinstance(decoded, dict) or not isinstance(decoded.get("content"), list):
-            return None
-        decoded["content"] = [
-            block if _type(block) in KNOWN_BLOCKS else {"type": _type(block)} for block in decoded["content"]
-        ]
-        return decode_answer_wire(msgspec.json.encode(decoded))
+        loose = _decode_loose(body)
+        content = None if loose.content is None else list(map(_block, loose.content))
     except DECODING_ERRORS:
         return None
+    return AnswerWire(loose.type, loose.id, content, loose.stop_reason, loose.stop_details, loose.usage)
+
+
+def _block(raw: msgspec.Raw) -> BlockWire:
+    kind = _type(decode_any(raw))
+    return _decode_block(raw) if kind in KNOWN_BLOCKS else BlockWire(kind)
 
 
 def input_text(raw: msgspec.Raw) -> str:
