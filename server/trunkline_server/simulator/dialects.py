@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunkline_server.simulator.anthropic.dialect import AnthropicDialect
+from trunkline_server.simulator.bedrock.dialect import BedrockDialect
 from trunkline_server.simulator.cohere.dialect import CohereDialect
 from trunkline_server.simulator.openai.dialect import OpenAIDialect
 
@@ -19,6 +20,7 @@ DIALECTS: dict[str, Dialect] = {
         # The first that claims a request gets it; OpenAI's takes whatever nobody else does, and stands last.
         AnthropicDialect(),
         CohereDialect(),
+        BedrockDialect(),
         OPENAI,
     )
 }

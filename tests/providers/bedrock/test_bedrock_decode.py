@@ -131,6 +131,8 @@ def test_an_empty_answer_is_an_answer() -> None:
         (answer({"toolUse": {"toolUseId": "", "name": "f", "input": {}}}), C.PROTOCOL),
         (answer(*[{"toolUse": {"toolUseId": "c", "name": "f", "input": {}}}] * 300), C.PROTOCOL),
         (answer({"text": "a"}, reason=None), C.TRUNCATED),
+        ({"__type": "ThrottlingException", "message": "no"}, C.RATE_LIMITED),
+        ({"__type": "com.amazon.coral.service#ServiceUnavailableException"}, C.OVERLOADED),
         (answer(reason="content_filtered"), C.CONTENT_FILTERED),
         (answer(reason="guardrail_intervened"), C.CONTENT_FILTERED),
     ],

@@ -90,6 +90,13 @@ GOLDEN: dict[str, tuple[FailureClass, int, str | None, object, str]] = {
         ),
         "https://github.com/aws-samples/amazon-bedrock-workshop/issues/386",
     ),
+    "filtered": (
+        C.CONTENT_FILTERED,
+        400,
+        "ValidationException",
+        told("The model returned the following errors: Output blocked by content filtering policy"),
+        "https://github.com/anthropics/claude-code/issues/58367, wrapped as in https://github.com/aaif-goose/goose/pull/7504",
+    ),
     "413 of a proxy": (C.CONTEXT_LENGTH, 413, None, b"<html><h1>413 Request Entity Too Large</h1></html>", COMMON),
     "model id": (
         C.MODEL_UNAVAILABLE,

@@ -283,6 +283,8 @@ def test_tool_calls_that_make_no_sense_are_a_protocol_failure(chunks: list[bytes
         ([event("contentBlockDelta", delta={"text": "no index"})], C.PROTOCOL),
         ([event("contentBlockDelta", contentBlockIndex=0, delta={"text": 7})], C.PROTOCOL),
         ([event("messageStop")], C.PROTOCOL),
+        ([START, metadata(inputTokens=1, outputTokens=0)], C.PROTOCOL),
+        ([START, text("a"), metadata(inputTokens=1, outputTokens=1)], C.TRUNCATED),
         ([START, end("content_filtered")], C.CONTENT_FILTERED),
         ([START, end("guardrail_intervened")], C.CONTENT_FILTERED),
     ],

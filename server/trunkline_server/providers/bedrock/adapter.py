@@ -72,9 +72,9 @@ class BedrockAdapter:
         """Write the call; options of the request must have passed `check_options`."""
         return encode_call(request, provider, model, stream=stream)
 
-    def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  errors never come under a 2xx here
+    def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  the interface has it for protocols with meaningful 2xx codes
         """Read a whole 2xx answer; raise AttemptError if it is none."""
-        return decode_answer(body)
+        return decode_answer(headers, body)
 
     def limits(self, headers: Mapping[str, str]) -> RateLimitHeaders | None:  # noqa: ARG002  the service says nothing of its limits
         """Return None: the service tells nobody what is left."""

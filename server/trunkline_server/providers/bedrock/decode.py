@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from trunkline_server.chat.answer import Answer, Finished, FinishReason, Warning_
 from trunkline_server.chat.message import Message, Part, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.bedrock.errors import classify_under_ok
 from trunkline_server.providers.bedrock.finish import WHOLE, finished, usage_of
 from trunkline_server.providers.bedrock.wire import BlockWire, ReasoningWire, ToolUseWire, decode_answer_wire
 from trunkline_server.providers.failures import filtered_error, protocol_error
@@ -17,16 +19,19 @@ from trunkline_server.routing.failures import Failure, FailureClass
 _NULL: Final = "null"
 
 
-def decode_answer(body: bytes) -> Answer:
+def decode_answer(headers: Mapping[str, str], body: bytes) -> Answer:
     """Read a whole 2xx answer.
 
     Raise AttemptError: PROTOCOL for what is no answer (not JSON, no message, neither content nor a stop reason),
-    TRUNCATED for content without a stop reason, CONTENT_FILTERED for a filter's block before any content.
+    TRUNCATED for content without a stop reason, CONTENT_FILTERED for a filter's block before any content, and the class
+    of its row for an exception under a 2xx.
     """
     try:
         wire = decode_answer_wire(body)
     except DECODING_ERRORS:
         raise protocol_error("no JSON of a Converse answer") from None  # the cause may hold the answer's words
+    if wire.exception:
+        raise AttemptError(classify_under_ok(headers, body))
     if wire.output is None or wire.output.message is None:
         raise protocol_error("no message in it")
     warnings: list[Warning_] = []

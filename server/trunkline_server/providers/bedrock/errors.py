@@ -50,6 +50,8 @@ TABLE: Final = FailureTable(
         text(FailureClass.MODEL_UNAVAILABLE, r"the provided model identifier is invalid\b", 0, 400),
         text(FailureClass.MODEL_UNAVAILABLE, r"invocation of model id \S{1,500} with on-demand throughput", 0, 400),
         text(FailureClass.MODEL_UNAVAILABLE, r"operation not allowed$", 0, 400),
+        text(FailureClass.CONTENT_FILTERED, r"(?:the model returned the following errors: )?"
+             r"output blocked by content filtering policy\b", 0, 400),
         text(FailureClass.CONTEXT_LENGTH, r"(?:the model returned the following errors: )?"
              r"(?:input is too long\b|prompt is too long\b|input length and `max_tokens` exceed context limit\b"
              r"|this model's maximum context length is\b)", 0, 400),
@@ -88,12 +90,21 @@ def classify_message(event: EventStreamMessage) -> Failure:
     message, code = _read(event.payload)
     if not message and isinstance(told := headers.get(":error-message"), str):
         message = told
-    name = exception_name(named) if isinstance(named, str) and named else code
+    return _without_status(message, exception_name(named) if isinstance(named, str) and named else code)
+
+
+def classify_under_ok(headers: Mapping[str, str], body: bytes) -> Failure:
+    """Classify an exception that came as the body of a 200."""
+    message, code = _read(body)
+    return _without_status(message, code, headers)
+
+
+def _without_status(message: str, name: str | None, headers: Mapping[str, str] | None = None) -> Failure:
     body = ErrorBody(message, code=name)
-    failure = _failure(TABLE, 0, {}, body)
+    failure = _failure(TABLE, 0, headers or {}, body)
     if failure.failure_class is not FailureClass.SERVER_ERROR:
         return failure
-    return _failure(_IN_STREAM, 0, {}, body)
+    return _failure(_IN_STREAM, 0, headers or {}, body)
 
 
 def exception_name(word: str) -> str:

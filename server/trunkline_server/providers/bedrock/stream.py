@@ -59,8 +59,8 @@ class BedrockStreamDecoder:
     so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
     """
 
-    __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_failure", "_finished", "_frames", "_ignoring", "_part_of",
-                 "_parts", "_seen", "_usage")  # fmt: skip
+    __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_counted", "_failure", "_finished", "_frames", "_ignoring",
+                 "_part_of", "_parts", "_seen", "_usage")  # fmt: skip
 
     def __init__(self) -> None:
         self._frames = EventStreamDecoder()
@@ -71,6 +71,7 @@ class BedrockStreamDecoder:
         self._calls_seen = 0
         self._calls_chars = 0
         self._seen = False
+        self._counted = False
         self._ignoring = False
         self._usage: UsageWire | None = None
         self._finished: Finished | None = None
@@ -118,13 +119,17 @@ class BedrockStreamDecoder:
         self._frames.close()
         if self._finished is not None:
             return []
-        error = (
-            AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a stop reason"))
-            if self._seen
-            else protocol_error("a stream without a single event")
-        )
+        error = self._not_whole()
         self._failure = error.failure
         raise error
+
+    def _not_whole(self) -> AttemptError:
+        if not self._seen:
+            return protocol_error("a stream without a single event")
+        if self._counted and not self._parts:
+            # The usage comes last: the service itself says that this was all.
+            return protocol_error("neither content nor a stop reason")
+        return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a stop reason"))
 
     def _broken(self, error: EventStreamError) -> None:
         """End the reading; a whole answer stays whole."""
@@ -227,6 +232,7 @@ class BedrockStreamDecoder:
 
     def _metadata(self, payload: bytes, deltas: list[Delta]) -> None:  # noqa: ARG002  the readers have one form
         self._usage = decode_metadata(payload).usage
+        self._counted = True
 
     def _part(self, index: int) -> int:
         """Return the part of a block; a new one for a block that had no content yet."""

@@ -83,8 +83,9 @@ class OutputWire(_Wire):
 
 
 class AnswerWire(_Wire):
-    """The body of a 2xx answer of Converse."""
+    """The body of a 2xx answer of Converse. `exception` is there when one is reported under a 200."""
 
+    exception: str | None = msgspec.field(default=None, name="__type")
     output: OutputWire | None = None
     stop_reason: str | None = None
     usage: UsageWire | None = None

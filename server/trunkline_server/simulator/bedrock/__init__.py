@@ -1,0 +1,1 @@
+"""Amazon Bedrock's API: Converse, ConverseStream, and InvokeModel for embeddings."""
