@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 TIMER_S: Final = 0.5
 AT_ONCE: Final = 8
 
-UNARY, BEFORE, AFTER = "unary", "before", "after"
+PLACES = UNARY, BEFORE, AFTER = "unary", "before", "after"
 """Without a stream; streamed, before any content; streamed, after the second piece of content."""
 
 _T, _P, _CONNECT = "TRUNCATED", "PROTOCOL", "CONNECT"
@@ -49,7 +49,7 @@ class Row:
 
 def _row(name: str, *comes: str, on: str = "", **fault: Any) -> Row:
     """Return a fault's row; `comes` in the order unary, before, after, with `-` for no such place."""
-    places = dict(zip((UNARY, BEFORE, AFTER), comes, strict=True))
+    places = dict(zip(PLACES, comes, strict=True))
     return Row(name, {place: each for place, each in places.items() if each != "-"}, fault, on and f"{on}_after_chunks")
 
 
@@ -105,10 +105,18 @@ ROWS: Final = [
 ]
 
 DIFFERS: Final = {
-    # Cohere tells errors inside an answer in words alone, and has none that are known for overload.
-    "cohere": {"event overloaded": "SERVER_ERROR"},
+    "cohere": {
+        # Errors inside an answer are told in words alone, and those of an overload are those of any outage.
+        "event overloaded": ("SERVER_ERROR", "SERVER_ERROR", "SERVER_ERROR"),
+    },
+    "responses": {
+        # An answer of no items is whole if it says so.
+        "no choices": ("STOP", "STOP", "-"),
+        # There is no end but the one that tells how the answer ended.
+        "no content and no reason": ("PROTOCOL", "TRUNCATED", "-"),
+    },
 }
-"""Where a wire has no such sign, or another meaning of it, by wire and row."""
+"""Where a wire has no such sign, or another meaning of it, by wire and row: by place, `-` for no such place."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +131,8 @@ class Case:
     def becomes(self) -> str:
         """What it has to come to."""
         family = self.wire.name.rpartition("-")[0]
-        return DIFFERS.get(family, {}).get(self.row.name) or self.row.comes[self.place]
+        differs = DIFFERS.get(family, {}).get(self.row.name)
+        return self.row.comes[self.place] if differs is None else differs[PLACES.index(self.place)]
 
 
 def cases_of(wire: Wire) -> Iterator[Case]:
