@@ -14,8 +14,9 @@ Sized = Callable[..., int]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--full` (every "must hold" at its stated size) and `--seed`."""
+    """Add `--full` (every "must hold" at its stated size), `--llamacpp` and `--seed`."""
     parser.addoption("--full", action="store_true", help="run every sized test at its stated size")
+    parser.addoption("--llamacpp", action="store_true", help="run against llama.cpp's own server (scripts/llamacpp)")
     parser.addoption("--seed", type=int, default=None, help="seed of all random test input (printed at the start)")
 
 
@@ -30,7 +31,8 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_report_header(config: pytest.Config) -> str:
     """Print what a run needs to be repeated."""
     size = "full" if config.getoption("--full") else "gate"
-    return f"size: {size}, seed: {config.getoption('--seed')} (repeat with --seed)"
+    llamacpp = "yes" if config.getoption("--llamacpp") else "left out (--llamacpp)"
+    return f"size: {size}, seed: {config.getoption('--seed')} (repeat with --seed), llama.cpp: {llamacpp}"
 
 
 @pytest.fixture

@@ -27,6 +27,11 @@ _CLEAN = {name: value for name, value in os.environ.items() if not name.upper().
 Launch = Callable[..., str]
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave llama.cpp's server out unless it is asked for: it has to be built first. The run's header says so."""
+    return True if collection_path.name == "test_llamacpp.py" and not config.getoption("--llamacpp") else None
+
+
 @contextmanager
 def running(words: list[str], **environ: str) -> Iterator[subprocess.Popen[bytes]]:
     """Run a program for a block; it is killed if it stays."""

