@@ -355,6 +355,7 @@ def _facts(model: ModelSettings) -> ModelFacts:
         model.stall_s,
         model.response_s,
         None if model.regions is None else frozenset(model.regions),
+        model.embedding_space,
     )
 
 

@@ -37,7 +37,7 @@ providers:
   local: {protocol: openai, base_url: "http://127.0.0.1:9", transport: httpx}
 models:
   one/m1: {context_tokens: 10, max_output_tokens: 5, input_usd_per_million: 0.15, capabilities: [], first_token_s: 30,
-    regions: [eu, us]}
+    regions: [eu, us], embedding_space: s}
 aliases:
   default:
     tiers:
@@ -149,6 +149,7 @@ def test_aliases_get_their_policy_and_facts(tmp_path: Path) -> None:
     assert first.facts.output_nanousd_per_million is None
     assert first.facts.capabilities == frozenset()
     assert (first.facts.regions, second.facts.regions) == (frozenset({"eu", "us"}), None)
+    assert (first.facts.embedding_space, second.facts.embedding_space) == ("s", None)
     assert second.facts.capabilities is None
     assert alias.tiers[1].members[0].target.model == "a/b"
     assert snapshot.limits == ServerLimits(1, 0.1, 2, 3, 4)

@@ -82,6 +82,14 @@ def test_every_entry_is_sane(vendor: object, facts: ModelFacts) -> None:
     assert (facts.regions, facts.first_token_s, facts.stall_s, facts.response_s) == (None, None, None, None)
 
 
+def test_a_space_of_vectors_is_a_model_s_that_is_there() -> None:
+    """Whoever stands in for a model names one of its own vendor's."""
+    vendors = shipped_catalogue().vendors
+    spaces = {facts.embedding_space for vendor in vendors.values() for facts in vendor.models.values()} - {None}
+    assert spaces == {"embed-v4.0", "embed-english-v3.0", "embed-multilingual-v3.0"}
+    assert spaces <= vendors["cohere"].models.keys()
+
+
 def test_a_provider_is_known_by_its_host_then_by_its_protocol() -> None:
     """A well-known host wins; at an unknown one the protocol's own vendor is taken, since proxies keep model names."""
     catalogue = shipped_catalogue()

@@ -140,9 +140,20 @@ async def test_borrowed_models_are_held_to_the_same_space() -> None:
     routing = RoutingOptions(fallback_models=("one/n",), exclude_targets=frozenset({"one/m"}))
     failure = await failed(world, replace(TWO, routing=routing))
     assert failure.reason is Reason.NO_ELIGIBLE_TARGET
-    assert failure.metadata == {"exclude_targets": "one/m", "model": "one/n"}
-    assert failure.message.endswith("model removed one/n (its vectors are of another space than those of m)")
+    assert failure.metadata == {"exclude_targets": "one/m", "embedding_space": "one/n"}
+    assert failure.message.endswith("embedding_space removed one/n (its vectors are of another space than those of m)")
     assert (await embed(world, replace(TWO, routing=routing, allow_other_models=True))).answer.vectors == VECTORS
+
+
+async def test_models_of_one_space_stand_in_for_each_other() -> None:
+    """Where the routes say that two names mean the same vectors."""
+    world = World(models=(("m",), ("n",)), facts=ModelFacts(embedding_space="both"))
+    for _ in range(2):
+        world.upstream.answers(b"{}", status=404)
+    world.upstream.answers(WHOLE)
+    done = await embed(world)
+    assert str(done.route.served_by.target) == "one/n"  # type: ignore[union-attr]  # served
+    assert done.warnings == ()
 
 
 async def test_more_inputs_than_one_call_takes_are_refused_by_name() -> None:

@@ -55,17 +55,17 @@ def test_only_what_stands_in_one_window_has_to_fit(share: float, *, fits: bool) 
 
 def test_what_the_engine_knows_is_asked_last() -> None:
     """What is known of the model is told first: it is the plainer reason."""
-    asked: list[TargetId] = []
+    asked: list[AliasTarget] = []
 
-    def judge(target: TargetId) -> tuple[str, str]:
-        asked.append(target)
+    def judge(member: AliasTarget) -> tuple[str, str]:
+        asked.append(member)
         return "inputs", "too many"
 
     demand = Demand(capabilities=frozenset({EMBEDDINGS}), judge=judge)
     assert unfit(target(capabilities=frozenset[str]()), 0, demand) == ("capability", "the model lacks: embeddings")
     assert asked == []
     assert unfit(target(), 0, demand) == ("inputs", "too many")
-    assert asked == [TARGET]
+    assert [member.target for member in asked] == [TARGET]
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ SETTINGS: Final[Mapping[str, Names]] = {
     "providers.*.retry_budget": _names("ratio recovering_ratio floor_per_s"),
     "models.*": _names(
         "context_tokens max_output_tokens input_usd_per_million output_usd_per_million capabilities"
-        " regions wire first_token_s stall_s response_s"
+        " regions embedding_space wire first_token_s stall_s response_s"
     ),
     "aliases.*": _names(
         "tiers on_break allow_prompted_continuation on_key_rejected on_content_filtered hedge max_attempts"

@@ -249,6 +249,9 @@ class ModelFacts(Settings):
     regions: Annotated[tuple[Label, ...] | None, GIVEN] = None
     """Where the model is served, such as us and eu; words of your own, compared with what requests ask for."""
 
+    embedding_space: Annotated[Label | None, GIVEN] = None
+    """Models of the same word make vectors that may be compared. Default: the model's name behind its last slash."""
+
     wire: Annotated[Literal["chat", "responses"] | None, GIVEN] = None
     """openai, azure_openai: which of the protocol's two wires serves the model. Default chat completions."""
 

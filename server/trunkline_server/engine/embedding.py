@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
@@ -19,7 +19,6 @@ from trunkline_server.engine.unary import WholeCall
 from trunkline_server.routing.aliases import Alias, AliasTarget
 from trunkline_server.routing.demand import EMBEDDING_DIMENSIONS, EMBEDDINGS, Constraint, Demand
 from trunkline_server.routing.failures import FailureClass
-from trunkline_server.routing.types import TargetId
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """The vectors of one call as JSON: 2,048 of them with 6,144 numbers each as base64, or with 1,536 as decimals."""
@@ -42,17 +41,15 @@ class EmbedCall(WholeCall[EmbedRequest, EmbedAnswer]):
             too_large=FailureClass.CALLER_INVALID if len(self.request.inputs) > 1 else FailureClass.PROTOCOL,
         )
         record.usage = answer.usage
-        return self._told_of_model(answer, record.served_by.target.model)
+        return self._told_of_space(answer, self.machine.plan.candidates[record.candidate].member)
 
-    def _told_of_model(self, answer: EmbedAnswer, model: str) -> EmbedAnswer:
+    def _told_of_space(self, answer: EmbedAnswer, member: AliasTarget) -> EmbedAnswer:
         """Return the answer with a warning if its vectors must not be compared with those that are usual here."""
-        usual = _first_model(self.machine.plan.alias)
-        if _bare(model) == usual:
+        usual = _space_of(_first(self.machine.plan.alias))
+        if _space_of(member) == usual:
             return answer
-        told = Warning_(
-            "OTHER_MODEL", "allow_other_models", f"vectors of {model}, of another space than those of {usual}"
-        )
-        return replace(answer, warnings=(*answer.warnings, told))
+        told = f"vectors of {member.target.model}, of another space than those of {usual}"
+        return replace(answer, warnings=(*answer.warnings, Warning_("OTHER_MODEL", "allow_other_models", told)))
 
     def _learn(self, record: AttemptRecord) -> None:
         """Learn how the provider counts; vectors say nothing of how long an alias's answers are."""
@@ -80,19 +77,20 @@ def demand_of_inputs(request: EmbedRequest, alias: Alias, snapshot: Snapshot) ->
     )
 
 
-def _judge(request: EmbedRequest, alias: Alias, snapshot: Snapshot) -> Callable[[TargetId], Constraint | None]:
+def _judge(request: EmbedRequest, alias: Alias, snapshot: Snapshot) -> Callable[[AliasTarget], Constraint | None]:
     """Return what says of a target why it cannot make these vectors.
 
-    By default all vectors of an alias are of one model, that of its first target which has embeddings at all: they are
+    By default all vectors of an alias are of one space, that of its first target which has embeddings at all: they are
     compared with those of earlier requests, and a failover to another model would give numbers that look like any
     others and mean nothing beside them. The same model at another provider may serve.
     """
-    model = None if request.allow_other_models else _first_model(alias)
+    space = None if request.allow_other_models else _space_of(_first(alias))
     inputs = len(request.inputs)
 
-    def judge(target: TargetId) -> Constraint | None:
-        if model is not None and _bare(target.model) != model:
-            return "model", f"its vectors are of another space than those of {model}"
+    def judge(member: AliasTarget) -> Constraint | None:
+        if space is not None and _space_of(member) != space:
+            return "embedding_space", f"its vectors are of another space than those of {space}"
+        target = member.target
         adapter = snapshot.providers[target.provider].endpoint.adapter_of(target.model)
         if adapter.embeddings is not None and inputs > (most := adapter.embeddings.max_inputs(target.model)):
             return "inputs", f"the request has {inputs} inputs, and one call takes at most {most}"
@@ -101,10 +99,10 @@ def _judge(request: EmbedRequest, alias: Alias, snapshot: Snapshot) -> Callable[
     return judge
 
 
-def _first_model(alias: Alias) -> str:
-    members: Iterable[AliasTarget] = (member for tier in alias.tiers for member in tier.members)
-    able = (member for member in members if _may_embed(member))
-    return _bare(next(able, alias.tiers[0].members[0]).target.model)
+def _first(alias: Alias) -> AliasTarget:
+    """Return the first target that may have embeddings; if none may, the first."""
+    members = [member for tier in alias.tiers for member in tier.members]
+    return next(filter(_may_embed, members), members[0])
 
 
 def _may_embed(member: AliasTarget) -> bool:
@@ -112,6 +110,9 @@ def _may_embed(member: AliasTarget) -> bool:
     return (known is None or EMBEDDINGS in known) and (carried is None or EMBEDDINGS in carried)
 
 
-def _bare(model: str) -> str:
-    """Return a model's name without the vendor that resellers put before it, as in `openai/text-embedding-3-small`."""
-    return model.rpartition("/")[2]
+def _space_of(member: AliasTarget) -> str:
+    """Return whose vectors a target's may be compared with: by its facts, else those of models of its name.
+
+    Resellers put the vendor before the name, as in `openai/text-embedding-3-small`.
+    """
+    return member.facts.embedding_space or member.target.model.rpartition("/")[2]

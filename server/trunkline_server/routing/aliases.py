@@ -53,6 +53,8 @@ class ModelFacts:
     response_s: float | None = None
     regions: frozenset[str] | None = None
     """Where it is served, such as `us` and `eu`."""
+    embedding_space: str | None = None
+    """Models of the same word make vectors that may be compared; None: those of its own name do."""
 
 
 UNKNOWN_FACTS = ModelFacts()

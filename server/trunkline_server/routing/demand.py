@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from trunkline_server.routing.types import TargetId
+
+if TYPE_CHECKING:
+    from trunkline_server.routing.aliases import AliasTarget
 
 EMBEDDINGS = "embeddings"
 """The capability of a model, and the feature of a protocol, that turns texts into vectors."""
@@ -53,7 +57,7 @@ class Demand:
     learnt: Callable[[TargetId], int] | None = field(default=None, compare=False, repr=False)
     """The input tokens by what was learnt of how a target counts; None: nothing was."""
 
-    judge: Callable[[TargetId], Constraint | None] | None = field(default=None, compare=False, repr=False)
+    judge: Callable[[AliasTarget], Constraint | None] | None = field(default=None, compare=False, repr=False)
     """Says of a target what else stands against it, asked after all that is known of its model; None: nothing does."""
 
     def input_at(self, target: TargetId) -> int:

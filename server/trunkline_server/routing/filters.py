@@ -37,7 +37,7 @@ def unfit(member: AliasTarget, tier: int, demand: Demand) -> Constraint | None:
         lacking = ", ".join(sorted(demand.features - member.features))
         return FEATURE, f"its protocol cannot carry: {lacking}"
     because = _lacking(target, member.facts, demand)
-    return demand.judge(target) if because is None and demand.judge is not None else because
+    return demand.judge(member) if because is None and demand.judge is not None else because
 
 
 def _lacking(target: TargetId, facts: ModelFacts, demand: Demand) -> Constraint | None:
