@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from trunkline_server.simulator.anthropic.dialect import AnthropicDialect
 from trunkline_server.simulator.bedrock.dialect import BedrockDialect
 from trunkline_server.simulator.cohere.dialect import CohereDialect
+from trunkline_server.simulator.gemini.dialect import GeminiDialect
+from trunkline_server.simulator.google_oauth.dialect import GoogleOAuthDialect
 from trunkline_server.simulator.openai.dialect import OpenAIDialect
 
 if TYPE_CHECKING:
@@ -21,6 +23,8 @@ DIALECTS: dict[str, Dialect] = {
         AnthropicDialect(),
         CohereDialect(),
         BedrockDialect(),
+        GeminiDialect(),
+        GoogleOAuthDialect(),
         OPENAI,
     )
 }
