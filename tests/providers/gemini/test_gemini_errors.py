@@ -172,6 +172,17 @@ GOLDEN: dict[str, tuple[FailureClass, int, object, str]] = {
         error(400, "INVALID_ARGUMENT", "API key expired. Please renew the API key.", info("API_KEY_INVALID")),
         "Gemini API, as users reported it",
     ),
+    "400 filter": (
+        C.CONTENT_FILTERED,
+        400,
+        error(
+            400,
+            "INVALID_ARGUMENT",
+            "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible "
+            "AI practices.",
+        ),
+        "Vertex AI, as users reported it",
+    ),
     "401": (
         C.KEY_REJECTED,
         401,

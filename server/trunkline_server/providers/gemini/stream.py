@@ -93,7 +93,7 @@ class GeminiStreamDecoder:
         if rest.startswith((b"{", b"[")) and (error := error_in(rest)) is not None:
             return AttemptError(classify_under_ok(error))
         if not self._seen:
-            return protocol_error("a stream without a single event")
+            return protocol_error("a stream without a candidate")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
 
     def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
@@ -111,7 +111,6 @@ class GeminiStreamDecoder:
         if wire.error is not None and wire.error:
             self._not_a_chunk(data)
             return
-        self._seen = True
         if wire.usage_metadata is not None:
             self._usage = wire.usage_metadata
         if self._finished is not None:
@@ -136,6 +135,7 @@ class GeminiStreamDecoder:
         for candidate in candidates:
             if candidate.index:
                 continue
+            self._seen = True
             parts = self._parts
             if not parts.answer_id and isinstance(wire.response_id, str):
                 parts.answer_id = wire.response_id
