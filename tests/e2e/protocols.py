@@ -71,8 +71,27 @@ WIRES: Final = {
     wire.name: wire
     for wire in (
         Wire("openai", "openai", "gpt-4o", "sk-openai"),
+        Wire(
+            "responses",
+            "openai",
+            "gpt-5",
+            "sk-responses",
+            facts={"wire": "responses"},
+            stops=False,
+            thinks_back=True,
+            seals=True,
+        ),
         # The last generation that takes temperature and top_p together.
         Wire("anthropic", "anthropic", "claude-3-7-sonnet-20250219", "sk-ant-sim", thinks_back=True, seals=True),
+        Wire(
+            "bedrock",
+            "bedrock",
+            "us.anthropic.claude-3-7-sonnet-20250219-v1:0",
+            "AKIASIMULATOR:wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+            settings={"region": "us-east-1"},
+            thinks_back=True,
+            seals=True,
+        ),
         Wire("cohere", "cohere", "command-a-03-2025", "co-sim", output_with_tools=False, thinks_back=True),
     )
 }

@@ -85,7 +85,7 @@ async def test_a_conversation_means_the_same_everywhere(gateway: Gateways, wire:
             asked = request(
                 wire.name, answers, output_with_tools=wire.output_with_tools, may_drop=[] if wire.stops else ["stop"]
             )
-            message, finish, usage = await answered(running, asked, wire, stream=stream)
+            message, finish, usage = await answered(running, asked, stream=stream)
             check_heard(heard_last(running, wire), wire, turn, stream=stream)
             shown = [part.thinking for part in message.parts if part.HasField("thinking")]
             assert "".join(thinking.text for thinking in shown) == THOUGHTS[turn]
