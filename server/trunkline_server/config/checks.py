@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 def cross_check(tree: SourceTree, near: NearNames) -> list[Finding]:
     """Return every finding that takes more than one setting to see."""
-    shipped_catalogue()  # whoever compiles the document on an event loop finds it read
+    shipped_catalogue()  # whoever compiles the document on an event loop finds both read
+    shipped_presets()
     if not isinstance(tree.value, dict):
         return []
     document = PlainDocument(tree, near)
