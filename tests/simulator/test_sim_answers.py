@@ -218,6 +218,11 @@ async def test_models_are_listed(simulator: Simulator, client: AsyncOpenAI) -> N
         ({"model": "m", "messages": HELLO, "stop": ["a"] * 5}, "stop", "array_above_max_length"),
         ({"model": "m", "messages": HELLO, "tool_choice": "auto"}, "tool_choice", None),
         (
+            {"model": "m", "messages": [{"role": "assistant", "tool_calls": [{"id": "c" * 41}]}]},
+            "messages[0].tool_calls[0].id",
+            "string_above_max_length",
+        ),
+        (
             {"model": "m", "messages": [{"role": "tool", "content": "x", "tool_call_id": "c"}]},
             "messages.[0].role",
             None,

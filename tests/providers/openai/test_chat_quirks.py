@@ -200,6 +200,24 @@ def test_ids_that_a_server_refuses_are_replaced_in_calls_and_results_alike() -> 
     assert calls[0].isalnum()
 
 
+def test_ids_that_are_too_long_for_openai_are_replaced_in_calls_and_results_alike() -> None:
+    """Forty characters of any kind stay as they are, more become fewer: its error `string_above_max_length`."""
+    ids = ["functions.weather:0", "x" * 40, "chatcmpl-tool-" + "0" * 32]
+    messages = tuple(
+        message
+        for each in ids
+        for message in (
+            Message(Role.ASSISTANT, (ToolCallPart(each, "weather", "{}"),)),
+            Message(Role.TOOL, (ToolResultPart(each, (TextPart("dry"),)),)),
+        )
+    )
+    body, _ = encoded(replace(SHORTEST, messages=(HI, *messages)))
+    calls = [call["id"] for message in body["messages"] for call in message.get("tool_calls", ())]
+    assert calls == [message["tool_call_id"] for message in body["messages"] if message["role"] == "tool"]
+    assert calls[:2] == ids[:2]
+    assert 9 <= len(calls[2]) <= 40
+
+
 def test_own_thinking_goes_back_where_the_server_takes_it() -> None:
     """Another provider's thinking never does; a turn with calls has the field, if the server insists on it."""
     given = changed(thinking_field="reasoning_content")["messages"][1]

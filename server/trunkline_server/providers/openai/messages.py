@@ -38,6 +38,10 @@ _ROLES: Final = {
 
 _NINE_ALPHANUMERICS: Final = ToolIds(9, "", exact=True)
 
+_MAX_ID_CHARS: Final = 40
+"""OpenAI refuses longer ids of calls (`string_above_max_length`); its own have 29 characters."""
+_SHORT: Final = ToolIds(_MAX_ID_CHARS)
+
 
 @dataclass(slots=True)
 class _Writing:
@@ -52,7 +56,10 @@ class _Writing:
         self.warnings.append(unsupported(field, what))
 
     def tool_id(self, call_id: str) -> str:
-        return call_id if self.quirks.tool_ids == "any" else _NINE_ALPHANUMERICS.sent(call_id)
+        if self.quirks.tool_ids != "any":
+            return _NINE_ALPHANUMERICS.sent(call_id)
+        # Whatever characters they are of: to some servers of this protocol their own ids mean something.
+        return call_id if len(call_id) <= _MAX_ID_CHARS else _SHORT.sent(call_id)
 
 
 def unsupported(field: str, what: str = "this field") -> Warning_:

@@ -14,6 +14,7 @@ ROLES = ("system", "assistant", "user", "function", "tool", "developer")
 PART_TYPES = ("text", "image_url", "input_audio", "refusal", "audio", "file")
 MAX_STOPS = 4
 MAX_TOP_LOGPROBS = 20
+MAX_CALL_ID_CHARS = 40
 
 
 class RequestRefusedError(RefusedError):
@@ -60,8 +61,20 @@ def _check_messages(messages: list[Message]) -> None:
                 code="invalid_type",
             )
         _check_parts(message, where)
-        open_calls.update(call.id for call in message.tool_calls or ())
+        for number, call in enumerate(message.tool_calls or ()):
+            _check_call_id(call.id, f"{where}.tool_calls[{number}].id")
+            open_calls.add(call.id)
     _check_answered(open_calls, len(messages))
+
+
+def _check_call_id(call_id: str, path: str) -> None:
+    if len(call_id) > MAX_CALL_ID_CHARS:
+        raise RequestRefusedError(
+            f"Invalid '{path}': string too long. Expected a string with maximum length {MAX_CALL_ID_CHARS}, but got a "
+            f"string with length {len(call_id)} instead.",
+            param=path,
+            code="string_above_max_length",
+        )
 
 
 def _check_tool_message(message: Message, open_calls: set[str], index: int) -> None:
