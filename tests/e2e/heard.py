@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 ERROR_MARK = "Error: "
+NO_SEALS = frozenset({"skip_thought_signature_validator", "context_engineering_is_the_way_to_go"})
+"""What Gemini takes in place of a seal for calls that it did not make."""
 
 
 @dataclass(frozen=True)
@@ -254,8 +256,8 @@ def _gemini_part(heard: Heard, role: str, part: dict[str, Any], unnamed: list[tu
         assert (name, heard.ids[number - 1]) == (answer["name"], call_id)
         heard.say("tool", Result(number, text, kind == "error"))
         return
-    if seal:
-        heard.say(role, Thought("", seal))
+    if seal and seal not in NO_SEALS:
+        _seal(heard, role, seal)
     if "functionCall" in part:
         call = part["functionCall"]
         heard.call(call.get("id", ""), call["name"], call.get("args", {}))
@@ -266,6 +268,17 @@ def _gemini_part(heard: Heard, role: str, part: dict[str, Any], unnamed: list[tu
         heard.say(role, Thought(part["text"], ""))
     elif part.get("text"):
         heard.say(role, Text(part["text"]))
+
+
+def _seal(heard: Heard, role: str, seal: str) -> None:
+    """Add the seal of a part that is no thinking to the thinking in front of it."""
+    parts = heard.turns[-1][1] if heard.turns and heard.turns[-1][0] == role else []
+    before = parts[-1] if parts else None
+    words = ""
+    if isinstance(before, Thought):
+        words = before.text
+        parts.pop()
+    heard.say(role, Thought(words, seal))
 
 
 def _bedrock(path: str, body: dict[str, Any]) -> Heard:

@@ -92,6 +92,7 @@ WIRES: Final = {
             thinks_back=True,
             seals=True,
         ),
+        Wire("gemini", "gemini", "gemini-3-pro", "AIzaSim", thinks_back=True, seals=True),
         Wire("cohere", "cohere", "command-a-03-2025", "co-sim", output_with_tools=False, thinks_back=True),
     )
 }

@@ -67,12 +67,9 @@ def check_heard(heard: Heard, wire: Wire, turn: int, *, stream: bool) -> None:
     assert heard.schema == (SCHEMA if last else None)
     assert (heard.temperature, heard.top_p, heard.max_output_tokens) == (TEMPERATURE, TOP_P, MOST)
     assert heard.stop == (STOP if wire.stops else [])
-    if wire.thinks_back:
-        assert ["".join(thought.text for thought in thoughts(heard))] == ["".join(THOUGHTS[:turn])]
-        if wire.seals:
-            assert all(thought.seal for thought in thoughts(heard))
-    else:
-        assert not thoughts(heard)
+    back = thoughts(heard)
+    assert [thought.text for thought in back] == (list(THOUGHTS[:turn]) if wire.thinks_back else [])
+    assert all(thought.seal for thought in back) or not wire.seals
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["unary", "streamed"])

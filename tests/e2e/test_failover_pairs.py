@@ -77,6 +77,7 @@ async def test_a_tool_conversation_moves_and_comes_back(
         await streamed(running, first.name, answers, output_with_tools=first.output_with_tools)
         heard = heard_by(running, first)
         assert without_thoughts(heard) == turns(2)
-        assert "".join(thought.text for thought in thoughts(heard)) == (THOUGHTS[0] if first.thinks_back else "")
-        assert all(thought.seal for thought in thoughts(heard)) or not first.seals
+        back = thoughts(heard)
+        assert [thought.text for thought in back] == ([THOUGHTS[0]] if first.thinks_back else [])
+        assert all(thought.seal for thought in back) or not first.seals
         await running.quiet()

@@ -105,6 +105,10 @@ ROWS: Final = [
 ]
 
 DIFFERS: Final = {
+    "gemini": {
+        # There is no end but the one that tells how the answer ended.
+        "no content and no reason": ("PROTOCOL", "TRUNCATED", "-"),
+    },
     "cohere": {
         # Errors inside an answer are told in words alone, and those of an overload are those of any outage.
         "event overloaded": ("SERVER_ERROR", "SERVER_ERROR", "SERVER_ERROR"),
