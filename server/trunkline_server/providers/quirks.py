@@ -7,7 +7,7 @@ entry could say is built here once, with its default, which is always the protoc
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -73,6 +73,16 @@ class Quirks(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     thinking_with_calls: bool = False
     """That field is there, if empty, in each assistant's message with tool calls: the server insists on it."""
+
+    max_inputs: Annotated[int, msgspec.Meta(ge=1)] = 2_048
+    """Embeddings: how many inputs one call takes."""
+
+    dimensions_field: Literal["dimensions", "output_dimension"] = "dimensions"
+    """Embeddings: the body's name for how long a vector is to be."""
+
+    input_types: Mapping[Literal["query", "document", "classification", "clustering", "unsaid"], str] = {}
+    """Embeddings: the server's words, in `input_type`, for what the vectors are for; it has none for what is missing.
+    `unsaid` is for requests that do not say it, where the server insists on a word."""
 
     limits: LimitHeaders | None = None
     """Headers with other names than OpenAI's."""

@@ -181,6 +181,30 @@ def test_a_server_without_embeddings_offers_none() -> None:
     assert OpenAIAdapter(terms).embeddings is None
 
 
+def test_a_server_s_own_words_are_used() -> None:
+    """For length and purpose, and its own bound; what it has no word for is left out with a warning."""
+    words = Quirks(
+        dimensions_field="output_dimension", input_types={"query": "question", "unsaid": "text"}, max_inputs=9
+    )
+    theirs = OpenAIEmbeddings(words)
+    assert (EMBEDDINGS.max_inputs("m"), theirs.max_inputs("m")) == (2048, 9)
+    request = replace(ONE, dimensions=8, input_type=EmbedInputType.QUERY)
+    call = theirs.encode_embed(request, "p", "m")
+    assert json.loads(call.body) == {
+        **DOCUMENTED_REQUEST,
+        "model": "m",
+        "output_dimension": 8,
+        "input_type": "question",
+    }
+    assert call.warnings == ()
+    assert json.loads(theirs.encode_embed(ONE, "p", "m").body)["input_type"] == "text"
+    lost = theirs.encode_embed(replace(ONE, input_type=EmbedInputType.CLUSTERING), "p", "m")
+    assert "input_type" not in json.loads(lost.body)
+    assert [warning.field for warning in lost.warnings] == ["input_type"]
+    found = theirs.check_options({"output_dimension": 1, "input_type": "x", "dimensions": 2}, frozenset())
+    assert [finding.path for finding in found] == ["output_dimension", "input_type"]
+
+
 @given(st.binary(max_size=200))
 def test_garbage_is_a_typed_failure(body: bytes) -> None:
     """Never another exception."""

@@ -43,7 +43,7 @@ class OpenAIAdapter:
         self._terms = terms
         quirks = self._quirks = terms.quirks
         if "embeddings" not in quirks.lacks:
-            self.embeddings = OpenAIEmbeddings()
+            self.embeddings = OpenAIEmbeddings(quirks)
         self.features = FEATURES - quirks.lacks | quirks.adds
         self._table = table_with(quirks.statuses)
         self._limits = quirks.limits or LIMITS

@@ -21,18 +21,13 @@ from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, encode_json
 from trunkline_server.providers.openai.classify import classify_under_ok
 from trunkline_server.providers.openai.wire import holds_error
+from trunkline_server.providers.quirks import NO_QUIRKS, Quirks
 from trunkline_server.providers.unsupported import unsupported
 
 PATH: Final = "/embeddings"
 
-MAX_INPUTS: Final = 2_048
-"""What OpenAI takes in one call; a server that takes fewer says so itself."""
-
 MACHINE_KEYS: Final = frozenset({"model", "input", "encoding_format"})
 """Refused whatever the operator allows: another value would break routing or decoding."""
-
-TYPED_KEYS: Final = {"dimensions": "dimensions"}
-"""Keys that have a typed field of the request, and that field."""
 
 _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     {"content-type": "application/json", "accept": "application/json"},
@@ -67,9 +62,18 @@ _decode: Final = msgspec.json.Decoder(_Answer).decode
 class OpenAIEmbeddings:
     """Texts as vectors. Without state: one instance serves any number of calls at once."""
 
+    def __init__(self, quirks: Quirks = NO_QUIRKS) -> None:
+        """Take in what the server differs from OpenAI's."""
+        self._max_inputs = quirks.max_inputs
+        self._dimensions_field = quirks.dimensions_field
+        self._input_types = quirks.input_types
+        self._typed_keys: dict[str, str] = {quirks.dimensions_field: "dimensions"}
+        if quirks.input_types:
+            self._typed_keys["input_type"] = "input_type"
+
     def max_inputs(self, model: str) -> int:  # noqa: ARG002  the same for every model
         """Return how many inputs one call takes."""
-        return MAX_INPUTS
+        return self._max_inputs
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that is not the caller's to pass.
@@ -80,19 +84,24 @@ class OpenAIEmbeddings:
         for key in options:
             if key in MACHINE_KEYS:
                 found.append(OptionFinding(key, "written by the gateway itself; it cannot be allowed"))
-            elif key in TYPED_KEYS and key not in allowed:
-                found.append(OptionFinding(key, f"has a field of its own in the request: {TYPED_KEYS[key]}"))
+            elif key in self._typed_keys and key not in allowed:
+                found.append(OptionFinding(key, f"has a field of its own in the request: {self._typed_keys[key]}"))
         return found
 
     def encode_embed(self, request: EmbedRequest, provider: str, model: str) -> WireCall:
         """Write the call; options of the request must have passed `check_options`."""
         body: dict[str, Any] = {"model": model, "input": request.inputs, "encoding_format": "base64"}
         if request.dimensions is not None:
-            body["dimensions"] = request.dimensions
+            body[self._dimensions_field] = request.dimensions
+        kind = request.input_type
+        word = self._input_types.get("unsaid" if kind is None else kind.value)
+        if word is not None:
+            body["input_type"] = word
         options = request.provider_options.get(provider)
         if options:
             body.update(options)
-        warnings = () if request.input_type is None else (unsupported("input_type", "the OpenAI embeddings API"),)
+        unsaid = kind is not None and word is None
+        warnings = (unsupported("input_type", "the OpenAI embeddings API"),) if unsaid else ()
         return WireCall(PATH, _HEADERS, encode_json(body), warnings)
 
     def decode_embed(
