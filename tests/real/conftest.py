@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
 import pytest
-from tests.real.upstream import READY_S, Gateway
+from tests.real.upstream import READY_S, STOP_S, Gateway
 
 from trunkline.v1 import CompletionServiceStub
 
@@ -34,19 +35,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @contextmanager
 def running(words: list[str], **environ: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program for a block; it is killed if it stays."""
+    """Run a program for a block, and end it with all that it started; whoever stays is killed."""
     process = subprocess.Popen(
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_CLEAN | environ
+        words,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=_CLEAN | environ,
+        start_new_session=True,
     )
     try:
         yield process
     finally:
-        process.terminate()
-        try:
-            process.wait(10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            # Some only start another program, which outlives them; the group is gone once all of it has ended.
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(STOP_S)
         if process.stdout is not None:
             process.stdout.close()
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 READY_S = 60.0
 """How long a program may take until it serves."""
 
+STOP_S = 10.0
+"""How long a program may take to end before it is killed."""
+
 CALL_S = 60.0
 """The deadline of each call."""
 
