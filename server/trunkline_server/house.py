@@ -189,7 +189,7 @@ class House:
         self._tls = tls
         self._spawn(self.spending.run())
         if isinstance(watched, RoutesSource):
-            watch = FileWatch(watched, lambda: self.control.reload_file(_BY_FILE), self._log)
+            watch = FileWatch(watched, lambda: self.control.file_changed(_BY_FILE), self._log)
             self._spawn(watch.run(self.control.running.file_sha256))
         if tls is not None:
             self._spawn(tls.watch(self._log))

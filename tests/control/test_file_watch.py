@@ -55,11 +55,15 @@ class House:
         self.log = log
         self.source = CountingSource(path)
         self.told: list[bytes] = []
+        self.refuses = 0
+        """How often it still says that it could not deal with the file."""
         self._news = asyncio.Event()
 
-    async def changed(self) -> None:
+    async def changed(self) -> bool:
         self.told.append(await asyncio.to_thread(self.path.read_bytes))
         self._news.set()
+        self.refuses -= 1
+        return self.refuses < 0
 
     async def until(self, *told: bytes) -> None:
         """Wait until exactly these contents were told, in this order."""
@@ -242,8 +246,9 @@ async def test_an_event_is_followed_up_though_the_stamp_is_the_same(path: Path) 
     """Of two writes within one tick of the file system's clock the second is not lost."""
     told = asyncio.Event()
 
-    async def changed() -> None:
+    async def changed() -> bool:
         told.set()
+        return True
 
     async def once(_directory: Path, _look_s: float) -> AsyncGenerator[object, None]:
         yield None
@@ -344,13 +349,21 @@ async def test_a_cancelled_watch_leaves_no_thread_and_no_descriptor(path: Path) 
     await until(lambda: not workers())
 
 
+async def test_a_file_that_could_not_be_dealt_with_is_told_again(path: Path) -> None:
+    """What failed for a reason that may pass is not waited for to change once more: the next look tells it again."""
+    async with watched(path, b"one", look_s=0.05) as house:
+        house.refuses = 2
+        write(path, b"two")
+        await house.until(b"two", b"two", b"two")
+
+
 async def test_an_exception_of_whoever_is_told_ends_the_watch(path: Path) -> None:
     """It is not swallowed: the watch ends, and its owner hears why."""
 
-    async def fails() -> None:
+    async def fails() -> bool:
         raise ValueError("a fault of ours")
 
-    changed: Callable[[], Awaitable[None]] = fails
+    changed: Callable[[], Awaitable[bool]] = fails
     watch = FileWatch(RoutesSource(path), changed, Said(), look_s=60.0)
     with pytest.raises(ValueError, match="a fault of ours"):
         await asyncio.wait_for(watch.run(""), WAIT_S)

@@ -401,3 +401,16 @@ async def test_no_secret_is_told_anywhere(tmp_path: Path) -> None:
     assert not any(SECRET.encode() in content for content in kept)
     assert [event.version.version for event in house.heard if isinstance(event, Applied)] == [1, 2]
     await house.close()
+
+
+async def test_a_file_that_could_not_be_published_is_not_judged(house: House) -> None:
+    """The watcher hears that it has to come again, and then the file is published; a bad file is judged at once."""
+    house.source.raw = document(2)
+    house.live.fails = True
+    assert not await house.control.file_changed(FILE)
+    house.live.fails = False
+    assert await house.control.file_changed(FILE)
+    assert house.control.running.origin is Origin.FILE
+    assert house.live.running[0] == sha256(document(2))
+    house.source.raw = BAD
+    assert await house.control.file_changed(FILE)

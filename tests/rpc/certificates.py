@@ -58,13 +58,13 @@ class Authority:
 
     pair: Pair = field(default_factory=lambda: _issue("authority", (), None))
 
-    def issue(self, *names: x509.GeneralName) -> Pair:
+    def issue(self, *names: x509.GeneralName, lasts: timedelta = timedelta(days=90)) -> Pair:
         """Return a new certificate for these names, signed by this authority."""
-        return _issue("somebody", names, self.pair)
+        return _issue("somebody", names, self.pair, lasts)
 
-    def server(self) -> Pair:
+    def server(self, lasts: timedelta = timedelta(days=90)) -> Pair:
         """Return a new certificate for a server on loopback."""
-        return self.issue(*LOOPBACK)
+        return self.issue(*LOOPBACK, lasts=lasts)
 
     def client(self, uri: str) -> Pair:
         """Return a new certificate for a client with a URI as its name."""
@@ -77,7 +77,12 @@ class Authority:
         return path
 
 
-def _issue(common_name: str, names: tuple[x509.GeneralName, ...], issuer: Pair | None) -> Pair:
+def _issue(
+    common_name: str,
+    names: tuple[x509.GeneralName, ...],
+    issuer: Pair | None,
+    lasts: timedelta = timedelta(days=90),
+) -> Pair:
     now = datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
@@ -87,8 +92,8 @@ def _issue(common_name: str, names: tuple[x509.GeneralName, ...], issuer: Pair |
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=1))
+        .not_valid_before(now - timedelta(days=30))
+        .not_valid_after(now + lasts)
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
     )
     if names:

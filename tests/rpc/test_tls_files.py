@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -138,6 +139,29 @@ async def test_a_watch_tells_of_new_and_of_broken_files(files: TlsFiles, monkeyp
     assert len(log.of("tls_rejected")) == 1
     with pytest.raises(asyncio.CancelledError):
         await watching
+
+
+@pytest.mark.parametrize(
+    ("lasts", "told"),
+    [(timedelta(days=13), "expires in 13.0 days"), (timedelta(days=-2), "has expired"), (timedelta(days=15), "")],
+)
+async def test_a_watch_warns_of_a_certificate_that_ends_soon(
+    files: TlsFiles, monkeypatch: pytest.MonkeyPatch, lasts: timedelta, told: str
+) -> None:
+    """Two weeks before its end, and afterwards, it is told, once a day however often the watch looks."""
+    monkeypatch.setattr(tls_module, "CHECK_EVERY_S", 0.01)
+    Authority().server(lasts).write(files.cert.parent, "server")
+    tls, log = ServerTls(files), MemoryLog()
+    watching = asyncio.create_task(tls.watch(log))
+    try:
+        for number in range(1, 3):  # each shows that the watch has looked meanwhile
+            Authority().server(lasts).write(files.cert.parent, "server")
+            await log.next_of("tls_reloaded", number)
+    finally:
+        watching.cancel()
+    warnings = [each["meaning"] for each in log.of("tls_certificate_ends")]
+    assert len(warnings) == bool(told)
+    assert told in "".join(warnings)
 
 
 async def test_a_pair_that_is_half_written_is_not_told(files: TlsFiles, monkeypatch: pytest.MonkeyPatch) -> None:

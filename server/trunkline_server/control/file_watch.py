@@ -70,14 +70,17 @@ class FileWatch:
     def __init__(
         self,
         source: RoutesSource,
-        changed: Callable[[], Awaitable[object]],
+        changed: Callable[[], Awaitable[bool]],
         log: Log,
         *,
         events: Events = directory_events,
         look_s: float = LOOK_S,
         poll_s: float = POLL_S,
     ) -> None:
-        """Begin with nothing. `changed` is called when the file has another content, one call at a time."""
+        """Begin with nothing. `changed` is called when the file has another content, one call at a time.
+
+        It returns whether the content was dealt with; if not it is called again at the next look.
+        """
         self._source = source
         self._changed = changed
         self._log = log
@@ -131,7 +134,8 @@ class FileWatch:
         self._stamp = stamp if sha256 else ()
         if sha256 and sha256 != self._told:
             self._told = sha256
-            await self._changed()
+            if not await self._changed():
+                self._told, self._stamp = "", ()
 
     def _hash(self) -> str:
         """Return the hash of the content; empty if it can't be read, which is told once."""

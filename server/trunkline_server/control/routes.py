@@ -21,6 +21,7 @@ from trunkline_server.control.live import Live
 from trunkline_server.control.routes_publisher import Publication, Publisher, Trial
 from trunkline_server.control.routes_reading import Candidate, Fence, RoutesFile, RoutesReader, Source
 from trunkline_server.control.routes_refusals import (
+    JUDGED,
     bad_document,
     canary_running,
     refuse_bad_order,
@@ -201,6 +202,18 @@ class RoutesControl(Generic[PreparedT]):
 
         While a canary runs the file waits for its end, unless it is the canary's own document.
         """
+        done = await self._try_file(actor)
+        return done if isinstance(done, Reloaded) else None
+
+    async def file_changed(self, actor: Actor) -> bool:
+        """Do as `reload_file`; return whether the file was judged, or will be when a canary ends.
+
+        False: it was not, for a reason that may pass, such as a full disk. Whoever heard of the change asks again.
+        """
+        done = await self._try_file(actor)
+        return isinstance(done, Reloaded) or done in JUDGED
+
+    async def _try_file(self, actor: Actor) -> Reloaded | Reason:
         try:
             return await self.reload(ReloadOrder(), actor)
         except CallFailedError as error:
@@ -214,7 +227,7 @@ class RoutesControl(Generic[PreparedT]):
                 message=error.failure.message,
                 tried_again="when the canary has ended" if waits else "",
             )
-            return None
+            return error.failure.reason
 
     @property
     def _candidate(self) -> Candidate[PreparedT]:

@@ -16,6 +16,10 @@ MAX_WINDOW_S = 86_400.0
 _MAX_VIOLATIONS = 50
 
 
+JUDGED = frozenset({Reason.BAD_REQUEST, Reason.CANARY_RUNNING})
+"""How a reload of the file may be refused that need not be tried again by itself."""
+
+
 def refuse_long_reason(reason: str) -> None:
     """Raise BAD_REQUEST for a reason that is too long to be kept."""
     _refuse(_too_long("reason", reason, MAX_REASON_BYTES))

@@ -1,4 +1,4 @@
-"""The names in a peer's certificate, which say who calls where no token does.
+"""What a certificate says: the names of a peer, which tell who calls where no token does, and when one ends.
 
 Only subject alternative names count, whole and as they are written; a common name or a wildcard names nobody. Kinds
 are kept apart by their form, so that a certificate for a host cannot pass for a service: a URI has a colon
@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from cryptography.x509 import load_pem_x509_certificate
 
 _URI, _EMAIL, _DNS = "peer_uri", "peer_email", "peer_dns"
 
@@ -33,3 +35,8 @@ def _texts(values: Iterable[bytes] | None) -> list[str]:
         except UnicodeDecodeError:
             continue
     return texts
+
+
+def expires_unix_s(pem: bytes) -> float:
+    """Return when the first certificate of a PEM text ends, in Unix seconds. Raises ValueError if there is none."""
+    return load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,12 +21,16 @@ from pathlib import Path
 import grpc
 
 from trunkline_server.config.findings import why_unreadable
+from trunkline_server.rpc.certificate import expires_unix_s
 from trunkline_server.telemetry.logs import Log
 
 MAX_FILE_BYTES = 1024 * 1024
 """Largest file of certificates or of a key."""
 CHECK_EVERY_S = 1.0
 """How often `watch` looks at the files."""
+WARN_BEFORE_S = 14 * 86_400.0
+"""How long before a certificate's end `watch` begins to warn."""
+WARN_EVERY_S = 86_400.0
 _MISMATCHES = frozenset({"KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"})
 """OpenSSL's words for a key that is not the certificate's."""
 _READS = 3
@@ -71,6 +77,7 @@ class ServerTls:
         self._lock = threading.Lock()
         material = _load(files)
         self._digest = material.digest
+        self._expires_unix_s = expires_unix_s(material.cert)
         self._shown = _configuration(material)
 
     def reload(self) -> bool:
@@ -84,7 +91,13 @@ class ServerTls:
             if digest == self._digest:
                 return False
             self._shown, self._digest = _configuration(material), digest
+            self._expires_unix_s = expires_unix_s(material.cert)
             return True
+
+    @property
+    def expires_unix_s(self) -> float:
+        """When the certificate that is shown ends: clients refuse it from then on."""
+        return self._expires_unix_s
 
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials for one server, which show what the last good `reload` found."""
@@ -110,10 +123,12 @@ class ServerTls:
 
         A new certificate is told as `tls_reloaded`. Files that cannot be used are told as `tls_rejected`, once, and
         `on_failure` is called; but only when they are still so a second later: a certificate and its key are
-        seldom written at the same moment.
+        seldom written at the same moment. A certificate that ends soon is warned of once a day.
         """
-        wrong, told = "", ""
+        wrong, told, warned_at = "", "", -math.inf
         while True:
+            if time.monotonic() >= warned_at + WARN_EVERY_S and self._warn_of_end(log):
+                warned_at = time.monotonic()
             await asyncio.sleep(CHECK_EVERY_S)
             changed, why_not = await asyncio.to_thread(self._try_reload)
             if changed:
@@ -125,6 +140,16 @@ class ServerTls:
             if not why_not:
                 told = ""
             wrong = why_not
+
+    def _warn_of_end(self, log: Log) -> bool:
+        """Tell if the certificate has ended or will soon; return whether it was told."""
+        left_s = self._expires_unix_s - time.time()
+        if left_s > WARN_BEFORE_S:
+            return False
+        what = "has expired: clients refuse it" if left_s <= 0 else f"expires in {left_s / 86_400:.1f} days"
+        meaning = f"the certificate {what}; put a new one and its key in the place of the files"
+        log.warning("tls_certificate_ends", cert=str(self.files.cert), meaning=meaning)
+        return True
 
     def _try_reload(self) -> tuple[bool, str]:
         """Return whether something else is shown now, and why not if the files cannot be used."""
