@@ -66,6 +66,15 @@ EMBEDDERS: Final = [
         lambda body: body["texts"],
         _asks_cohere,
     ),
+    Embedder(
+        "gemini",
+        "gemini-embedding-001",
+        256,
+        3072,
+        100,
+        lambda body: [each["content"]["parts"][0]["text"] for each in body["requests"]],
+        lambda body: {each["taskType"] for each in body["requests"]} == {"RETRIEVAL_QUERY"},
+    ),
     Embedder("bedrock", "amazon.titan-embed-text-v2:0", 256, 1024, 1, lambda body: [body["inputText"]]),
     Embedder("bedrock", "cohere.embed-v4:0", 256, 1536, 96, lambda body: body["texts"], _asks_cohere, counted=False),
 ]
