@@ -63,13 +63,6 @@ COMPATIBLE = (
         C.RATE_LIMITED,
         "https://github.com/elizaOS/eliza/issues/4040",
     ),
-    Compatible(
-        "groq",
-        400,
-        error("'tools' : maximum number of items is 128", type="invalid_request_error"),
-        C.CALLER_INVALID,
-        "https://github.com/HunorLaczko/ha-groq-cloud-api/issues/25",
-    ),
     Compatible("groq", 498, error("Flex tier capacity exceeded"), C.OVERLOADED, "https://console.groq.com/docs/errors"),
     Compatible(
         "together",
@@ -131,13 +124,6 @@ COMPATIBLE = (
         402,
         error("Insufficient Balance", type="unknown_error", code="invalid_request_error"),
         C.KEY_EXHAUSTED,
-        "https://api-docs.deepseek.com/quick_start/error_codes",
-    ),
-    Compatible(
-        "deepseek",
-        422,
-        error("Invalid Parameters"),
-        C.CALLER_INVALID,
         "https://api-docs.deepseek.com/quick_start/error_codes",
     ),
     Compatible(

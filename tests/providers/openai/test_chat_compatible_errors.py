@@ -6,6 +6,7 @@ import json
 
 import pytest
 from tests.providers.openai.compatible_errors import COMPATIBLE, Compatible
+from tests.providers.openai.documented_statuses import DOCUMENTED
 
 from trunkline_server.config.presets import shipped_presets
 from trunkline_server.providers.base import AdapterTerms, AttemptError
@@ -23,6 +24,16 @@ def test_each_compatible_error_has_its_class(row: Compatible) -> None:
     """A vendor's own words and its own use of a status decide, with the adapter that its preset makes."""
     failure = adapter_of(row.preset).classify(row.status, {}, json.dumps(row.body).encode())
     assert failure.failure_class is row.expected
+
+
+@pytest.mark.parametrize("preset", DOCUMENTED)
+def test_each_documented_status_has_its_class(preset: str) -> None:
+    """Without telling words, what the vendor's page says of a status decides."""
+    _, statuses = DOCUMENTED[preset]
+    adapter = adapter_of(preset)
+    body = json.dumps({"error": {"message": "as documented", "code": None}}).encode()
+    found = {status: adapter.classify(status, {}, body).failure_class for status in statuses}
+    assert found == statuses
 
 
 @pytest.mark.parametrize("preset", sorted({row.preset for row in COMPATIBLE}))
