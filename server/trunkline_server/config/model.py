@@ -38,7 +38,6 @@ from trunkline_server.config.fields import (
 )
 from trunkline_server.config.people import AdminSettings, CallerSettings
 from trunkline_server.config.presets import with_preset
-from trunkline_server.config.tree import Value
 
 
 def may_use(model: str, models: tuple[str, ...], block_models: tuple[str, ...]) -> bool:
@@ -222,10 +221,7 @@ class ProviderSettings(Settings):
     deployments: Mapping[ModelName, Label] = {}
     """azure_openai: the deployment that serves a model, by the model's name. Default: it is named like the model."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _over_preset(cls, given: object) -> object:
-        return with_preset(cast("Value", given))
+    _over_preset = model_validator(mode="before")(with_preset)
 
 
 class ModelFacts(Settings):
