@@ -9,6 +9,7 @@ import argparse
 import difflib
 import sys
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from trunkline_server.chat.features import FEATURES, Kind
 from trunkline_server.compile import ADAPTERS, WIRES
@@ -24,6 +25,16 @@ KINDS = {
 }
 
 
+@runtime_checkable
+class OfSomeModels(Protocol):
+    """An adapter that carries more for some models than for all."""
+
+    @property
+    def of_some_models(self) -> frozenset[str]:
+        """What it carries for some models and not for all."""
+        ...
+
+
 class TableError(Exception):
     """The table has no place to go to; the text says why."""
 
@@ -36,9 +47,11 @@ def adapters() -> dict[str, Adapter]:
     return dict(sorted(found.items()))
 
 
-def carries(adapter: Adapter, feature: str) -> bool:
-    """Return whether an adapter carries a feature; embeddings are what it has, not what it states."""
-    return feature in adapter.features or (feature == "embeddings" and adapter.embeddings is not None)
+def mark(adapter: Adapter, feature: str) -> str:
+    """Return how far an adapter carries a feature; embeddings are what it has, not what it states."""
+    if feature in adapter.features or (feature == "embeddings" and adapter.embeddings is not None):
+        return "●"
+    return "○" if isinstance(adapter, OfSomeModels) and feature in adapter.of_some_models else ""
 
 
 def table() -> str:
@@ -50,7 +63,7 @@ def table() -> str:
         lines += [f"**{title}**", "", _row(head), _row(["---", *[":-:"] * len(columns), "---"])]
         for feature in FEATURES:
             if feature.kind is kind:
-                marks = ["●" if carries(adapter, feature.name) else "" for adapter in columns.values()]
+                marks = [mark(adapter, feature.name) for adapter in columns.values()]
                 lines.append(_row([f"`{feature.name}`", *marks, feature.what]))
         lines.append("")
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from trunkline_server.providers.base import Adapter, AdapterTerms, WireCall
 from trunkline_server.providers.credentials.base import Signer, StaticHeaders
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.providers.transport.choose import make_transport
+from trunkline_server.simulator.bedrock.sigv4 import SECRET
 from trunkline_server.simulator.dialects import DIALECTS
 from trunkline_server.simulator.server import Simulator
 
@@ -65,7 +66,7 @@ SPOKEN: Final = (
     _Spoken("azure_openai", "azure_openai", "gpt-4o", "azure-sim"),
     _Spoken("anthropic", "anthropic", "claude-haiku-4-5", "sk-ant-sim"),
     _Spoken("gemini", "gemini", "gemini-2.5-flash", "AIza-sim"),
-    _Spoken("bedrock", "bedrock", "amazon.nova-lite-v1:0", "AKIASIM:secret-sim", region="us-east-1"),
+    _Spoken("bedrock", "bedrock", "amazon.nova-lite-v1:0", f"AKIASIM:{SECRET}", region="us-east-1"),
     _Spoken("cohere", "cohere", "command-a-03-2025", "co-sim"),
 )
 

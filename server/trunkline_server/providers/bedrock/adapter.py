@@ -56,6 +56,11 @@ class BedrockAdapter:
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:  # noqa: ARG002  all adapters are made of terms
         self.embeddings: EmbeddingAdapter | None = BedrockEmbeddings()
 
+    @property
+    def of_some_models(self) -> frozenset[str]:
+        """What only some families take."""
+        return frozenset().union(*_BY_FAMILY.values()) - FEATURES
+
     def features_of(self, model: str) -> frozenset[str]:
         """Return what is carried to this model: its family may take more than all do."""
         return _BY_FAMILY[family_of(model).name]

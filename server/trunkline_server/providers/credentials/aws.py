@@ -24,7 +24,7 @@ from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 
 _REGION_OF_HOST: Final = re.compile(r"//(?:[^/]*\.)?bedrock-runtime(?:-fips)?\.([a-z]{2}(?:-[a-z]+)+-\d+)\.")
 _REGION: Final = re.compile(r"[a-z]{2}(?:-[a-z]+)+-\d+")
-_KEY_ID: Final = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{4,124}")
+_KEY_ID: Final = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{0,124}")
 _TOKEN: Final = re.compile(r"[\x21-\x7e]+")
 _ROLE: Final = "role"
 _NEEDED: Final = ("access_key_id", "secret_access_key")
