@@ -40,6 +40,8 @@ class Row:
     fault: dict[str, Any] = field(default_factory=dict)
     counted: str = ""
     """The field that takes the number of chunks after which it strikes."""
+    capacity: dict[str, Any] | None = None
+    """What its key may do."""
 
     def told(self, place: str) -> dict[str, Any]:
         """Return the simulator's fault."""
@@ -98,8 +100,12 @@ ERRORS: Final = {
 EVENTS: Final = ("server_error", "overloaded", "rate_limit_exceeded")
 """Errors that come inside an answer that has begun: as its first event, later, and as the body of a 200."""
 
+NEVER_SAY_WHEN: Final = {"cohere"}
+"""Wires whose vendors do not tell when to come back."""
+
 ROWS: Final = [
     *BREAKS,
+    Row("over capacity", {UNARY: "RATE_LIMITED", BEFORE: "RATE_LIMITED"}, capacity={"tokens_per_minute": 1}),
     *(_row(f"error {name}", becomes, becomes, "-", error=name) for name, becomes in ERRORS.items()),
     *(_row(f"event {name}", *3 * (ERRORS[name],), on="error", error=name) for name in EVENTS),
 ]
@@ -174,7 +180,10 @@ async def test_every_fault_fails_in_its_class(gateway: Gateways, wire: Wire) -> 
     """Breaks, silences, garbage, missing ends and every common error come to the same in every dialect."""
     cases = list(cases_of(wire))
     wires = [case.wire for case in cases]
-    scenario = {"keys": {case.wire.key: case.row.told(case.place) for case in cases}}
+    scenario = {
+        "keys": {case.wire.key: case.row.told(case.place) for case in cases},
+        "key_capacity": {case.wire.key: case.row.capacity for case in cases if case.row.capacity is not None},
+    }
     timeouts = {"first_token_s": TIMER_S, "stall_s": TIMER_S, "response_s": TIMER_S}
     free = asyncio.Semaphore(AT_ONCE)
 
@@ -191,6 +200,18 @@ async def test_every_fault_fails_in_its_class(gateway: Gateways, wire: Wire) -> 
         if each != case.becomes
     ]
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("wire", WIRES.values(), ids=WIRES)
+async def test_when_to_come_back_is_told(gateway: Gateways, wire: Wire) -> None:
+    """A refusal that says when to come back says it to the caller, where the vendor has a place for it."""
+    scenario = {"default": {"error": "rate_limit_exceeded", "retry_after_s": 237}}
+    async with gateway(scenario, routes=routes([wire]), environ=environment([wire])) as running:
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await running.stub.Complete(ask("hi", wire.name), timeout=30)
+    retry_after_s = failure_of(raised.value).retry_after_s
+    assert retry_after_s is not None
+    assert (230 < retry_after_s <= 237) == (wire.name not in NEVER_SAY_WHEN)
 
 
 def test_every_common_error_is_in_the_table() -> None:
