@@ -73,11 +73,6 @@ class _Prediction(msgspec.Struct, forbid_unknown_fields=True):
     parameters: _Parameters = msgspec.field(default_factory=_Parameters)
 
 
-_BATCH = msgspec.json.Decoder(_Batch)
-_ONE = msgspec.json.Decoder(_EmbedRequest)
-_PREDICTION = msgspec.json.Decoder(_Prediction)
-
-
 class EmbeddingJob:
     """One request for vectors. `form` is the method that was called."""
 
@@ -120,13 +115,13 @@ class EmbeddingJob:
 def read_embedding(body: bytes, model: str, form: str, *, on_vertex: bool) -> EmbeddingJob:
     """Read and check a request. Raises RefusedError."""
     if form == "predict":
-        prediction = decoded(_PREDICTION, body)
+        prediction = decoded(_Prediction, body, spellings=False)
         for instance in prediction.instances:
             _check_task(instance.task_type)
         texts = [instance.content for instance in prediction.instances]
         _check_count(texts, MAX_PREDICTED, "PredictRequest.instances")
         return EmbeddingJob(model, texts, prediction.parameters.output_dimensionality, form)
-    requests = [decoded(_ONE, body)] if form == "embedContent" else decoded(_BATCH, body).requests
+    requests = [decoded(_EmbedRequest, body)] if form == "embedContent" else decoded(_Batch, body).requests
     texts = [request.content.text() for request in requests]
     _check_count(texts, MAX_BATCH, "BatchEmbedContentsRequest.requests")
     lengths = {_length_of(request, model, on_vertex=on_vertex) for request in requests}

@@ -218,26 +218,42 @@ class _StrictRequest(GenerateRequest, rename="camel", kw_only=True, forbid_unkno
 
 Record = TypeVar("Record", bound=msgspec.Struct)
 
-_LENIENT = msgspec.json.Decoder(GenerateRequest)
-_STRICT: msgspec.json.Decoder[GenerateRequest] = msgspec.json.Decoder(_StrictRequest)
 _PATH = re.compile(r" - at `(?:key in )?\$\.?(.*)`$")
 _MISSING = re.compile(r"^Object missing required field `(.+?)`")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(.+?)`")
+_OPAQUE = frozenset(
+    {"args", "labels", "parameters", "parametersJsonSchema", "response", "responseJsonSchema", "responseSchema"}
+)
+"""Fields whose inside is the caller's own."""
 
 
 def read_request(body: bytes, *, strict: bool) -> GenerateRequest:
     """Decode a request; `strict` refuses unknown top-level fields. Raises RefusedError."""
-    return decoded(_STRICT if strict else _LENIENT, body)
+    return decoded(_StrictRequest if strict else GenerateRequest, body)
 
 
-def decoded(decoder: msgspec.json.Decoder[Record], body: bytes) -> Record:
-    """Decode a body. Raises RefusedError in the service's words."""
+def decoded(record: type[Record], body: bytes, *, spellings: bool = True) -> Record:
+    """Decode a body. `spellings`: names may be in snake case too, as the vendor's own package has some of them.
+
+    Raises RefusedError in the service's words.
+    """
     try:
-        return decoder.decode(body)
+        found = msgspec.json.decode(body)
+        return msgspec.convert(_camel(found) if spellings else found, record)
     except msgspec.ValidationError as failure:
         raise _in_the_services_words(str(failure)) from failure
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as failure:
         raise invalid("Invalid JSON payload received. Unexpected token.") from failure
+
+
+def _camel(value: Any) -> Any:
+    """Return decoded JSON with its names in camel case."""
+    if isinstance(value, list):
+        return [_camel(entry) for entry in value]
+    if not isinstance(value, dict):
+        return value
+    named = {re.sub(r"_([a-z])", lambda found: found[1].upper(), name): inner for name, inner in value.items()}
+    return {name: inner if name in _OPAQUE else _camel(inner) for name, inner in named.items()}
 
 
 def _in_the_services_words(problem: str) -> RefusedError:

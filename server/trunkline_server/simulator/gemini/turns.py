@@ -7,7 +7,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING
 
 from trunkline_server.simulator.gemini.errors import invalid
-from trunkline_server.simulator.gemini.seals import SKIPPED, signature_of_call, signature_of_text
+from trunkline_server.simulator.gemini.seals import is_known, signature_of_call, signature_of_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +53,7 @@ def _check_part(part: Part, role: str | None, where: str, model: Model) -> None:
         if role == "model":
             raise invalid("Please ensure that function response parts are in a turn of the user.", where)
         _check_response(part.function_response, where, model)
-    if part.thought_signature is not None and part.thought_signature not in _signatures(part):
+    if part.thought_signature is not None and not is_known(part.thought_signature, _own_signature(part)):
         raise invalid("Thought signature is not valid.", f"{where}.thought_signature")
 
 
@@ -76,11 +76,9 @@ def _check_blob(blob: Blob, where: str) -> None:
         raise invalid(f"Invalid value at '{where}.data' (TYPE_BYTES), Base64 decoding failed", where) from failure
 
 
-def _signatures(part: Part) -> frozenset[str]:
-    """Return the signatures that may stand on a part."""
-    if part.function_call is not None:
-        return SKIPPED | {signature_of_call(part.function_call.name, part.function_call.args)}
-    return SKIPPED | {signature_of_text(part.text or "")}
+def _own_signature(part: Part) -> str:
+    call = part.function_call
+    return signature_of_text(part.text or "") if call is None else signature_of_call(call.name, call.args)
 
 
 def _check_order(contents: Sequence[Content]) -> None:
