@@ -98,16 +98,19 @@ WIRES: Final = {
 }
 
 
-def routes(wires: Iterable[Wire], aliases: dict[str, Any] | None = None, **provider: Any) -> str:
+def routes(
+    wires: Iterable[Wire], aliases: dict[str, Any] | None = None, *, prefill: bool = False, **provider: Any
+) -> str:
     """Return a routes file: an alias for each wire alone, named like it, and `aliases`.
 
-    `provider` are further settings of all providers.
+    `provider` are further settings of all providers; `prefill`: all models can be given the start of their answer.
     """
     wires = list(wires)
+    capabilities = [*CAPABILITIES, "prefill"] if prefill else CAPABILITIES
     document = {
         "version": 1,
         "providers": {wire.name: {**wire.provider(), **provider} for wire in wires},
-        "models": {wire.target: {"capabilities": CAPABILITIES, **wire.facts} for wire in wires},
+        "models": {wire.target: {"capabilities": capabilities, **wire.facts} for wire in wires},
         "aliases": {**{wire.name: {"tiers": [[wire.target]], "max_attempts": 1} for wire in wires}, **(aliases or {})},
     }
     # The gateway of the tests fills in `{root}` by str.format.
