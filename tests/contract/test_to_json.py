@@ -48,7 +48,9 @@ def test_names_are_the_protos_own_and_large_numbers_are_strings() -> None:
 def test_lists_of_messages_are_filled_in_too() -> None:
     """Zero scalars are printed at every depth."""
     frame = StreamFrame(seq=1, attempt=1, deltas=Deltas(items=[Delta(text="")]))
-    assert json.loads(to_json(frame))["deltas"]["items"] == [{"part": 0, "offset": "0", "text": "", "logprobs": []}]
+    assert json.loads(to_json(frame))["deltas"]["items"] == [
+        {"part": 0, "offset": "0", "text": "", "logprobs": [], "thinking_redacted": False}
+    ]
 
 
 @given(st.text(max_size=50))
