@@ -37,6 +37,8 @@ async def test_control_call_tells_what_was_counted(simulator: Simulator, client:
     assert request["json"] == {"model": "m", "messages": [{"role": "user", "content": "hi"}]}
     assert (request["method"], request["path"]) == ("POST", "/v1/chat/completions")
     assert request["headers"]["authorization"] == "Bearer sk-a"
+    assert request["protocol"] == "openai"
+    assert told["urls"]["openai"] == simulator.base_url
 
 
 async def test_control_call_changes_the_scenario(simulator: Simulator, client: AsyncOpenAI) -> None:

@@ -24,9 +24,10 @@ def upstream(
 ) -> int:
     """Run the provider simulator, with faults on demand.
 
-    It speaks OpenAI's protocol. Prints `ready
-    upstream=http://HOST:PORT/v1`, the `base_url` for a routes file. Ends on
-    SIGTERM and Ctrl-C.
+    It speaks the protocols of all providers on one port, told apart by
+    their paths. Prints `ready upstream=http://HOST:PORT/v1`, OpenAI's
+    `base_url` for a routes file; those of the others are told by the control
+    call. Ends on SIGTERM and Ctrl-C.
 
     Faults come from the scenario, from `x-sim-fault` headers, or from
     control calls: `curl -d '{"patch": {"default": {"status": 500}}}'

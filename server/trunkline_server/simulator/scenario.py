@@ -70,9 +70,10 @@ count them alone, and reasoning does not come again after a prefill. The record 
 Refused connections are no fault of a request, since none arrives: `Simulator.refuse()`, or `refuse_for_s` in a control
 call, closes the listening socket.
 
-`GET /_control` answers counters and the last requests (`stats.py`). `POST /_control` takes any of: `scenario` (replaces
-it), `patch` (merged into it: objects by key, null removes, lists are replaced), `seed`, `reset: true` (counters and
-rule counts), `refuse_for_s`, `drop_connections: true` (resets all others).
+`GET /_control` answers counters and the last requests (`stats.py`), and the base URL of each protocol (`urls`).
+`POST /_control` takes any of: `scenario` (replaces it), `patch` (merged into it: objects by key, null removes, lists
+are replaced), `seed`, `reset: true` (counters and rule counts), `refuse_for_s`, `drop_connections: true` (resets all
+others).
 """
 
 from __future__ import annotations

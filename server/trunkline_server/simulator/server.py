@@ -260,7 +260,9 @@ class Simulator:
                 status, answer = 400, _problem(str(failure))
         elif request.method != "GET":
             status, answer = 405, _problem(f"{CONTROL_PATH} takes GET and POST")
-        answer = answer or msgspec.json.encode(self.snapshot())
+        answer = answer or msgspec.json.encode(
+            {"urls": {name: self.url_of(name) for name in DIALECTS}} | self.snapshot()
+        )
         output = Output(request)
         headers = [("content-type", JSON_TYPE), ("content-length", str(len(answer)))]
         if output.connection is not None:
