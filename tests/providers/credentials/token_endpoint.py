@@ -51,7 +51,7 @@ class TokenEndpoint:
     """Answers as it is told; `asked` holds the form of each request, `refused` why one was no good."""
 
     url: str = ""
-    lifetime_s: int = 3600
+    lifetime_s: float = 3600
     asked: list[dict[str, str]] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     answer: Callable[[], Awaitable[web.Response]] | None = None
