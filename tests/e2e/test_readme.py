@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 ADDRESS = "127.0.0.1:50051"
-KEYS = {"OPENAI_API_KEY_A": "sk-a", "OPENAI_API_KEY_B": "sk-b"}
+KEYS = {"OPENAI_API_KEY_A": "sk-a", "OPENAI_API_KEY_B": "sk-b", "ANTHROPIC_API_KEY": "sk-ant-a"}
 
 
 def block(language: str, containing: str = "") -> str:
