@@ -265,7 +265,7 @@ def test_the_system_stands_apart() -> None:
     assert body["system"] == [{"text": "be brief"}, {"cachePoint": {"type": "default"}}, {"text": "be kind"}]
     assert warned(talk(system, developer, HI)) == []
     assert encoded(talk(HI, system))["system"][0] == {"text": "be brief"}
-    assert warned(talk(HI, system)) == [("MOVED_MESSAGE", "messages[1]")]
+    assert warned(talk(HI, system)) == [("ADJUSTED_FIELD", "messages[1]")]
 
 
 def test_only_the_last_points_for_the_cache_are_sent() -> None:
@@ -301,6 +301,7 @@ TOLD: dict[str, tuple[ChatRequest, str]] = {
         turn(Role.TOOL, ToolResultPart("c1", (MediaPart("audio/wav", data=b"x"),))),
         "messages[0].parts[0].tool_result.parts[0]",
     ),
+    "result of the assistant": (turn(Role.ASSISTANT, TextPart("a"), ToolResultPart("c", ())), "messages[0].parts[1]"),
     "call of the user": (turn(Role.USER, TextPart("a"), ToolCallPart("c1", "look", "{}")), "messages[0].parts[1]"),
     "text beside results": (turn(Role.TOOL, ToolResultPart("c1", ()), TextPart("and")), "messages[0].parts[1]"),
     "a name": (turn(Role.USER, TextPart("a"), name="ann"), "messages[0].name"),
@@ -325,6 +326,13 @@ def test_what_is_left_out_is_told_with_its_path(case: str) -> None:
     assert warned(request) == [("UNSUPPORTED_FIELD", field)]
 
 
+def test_a_beginning_of_the_answer_has_no_blank_end() -> None:
+    """Models refuse white space at the end of a text that they are to go on from."""
+    request = talk(HI, Message(Role.ASSISTANT, (TextPart("It is \n"),)))
+    assert encoded(request)["messages"][1] == assistant({"text": "It is"})
+    assert warned(request) == [("ADJUSTED_FIELD", "messages")]
+
+
 @pytest.mark.parametrize(
     ("arguments", "sent"), [("[1]", {"arguments": [1]}), ('{"a": ', {"arguments": '{"a":'}), ("7", {"arguments": 7})]
 )
@@ -332,7 +340,7 @@ def test_arguments_that_are_no_object(arguments: str, sent: Any) -> None:
     """The service takes objects only: anything else is wrapped into one, and that is told."""
     request = talk(HI, Message(Role.ASSISTANT, (ToolCallPart("c1", "look", arguments),)))
     assert encoded(request)["messages"][1] == assistant(used("c1", sent))
-    assert warned(request) == [("CHANGED_FIELD", "messages[1].parts[0].tool_call.arguments_json")]
+    assert warned(request) == [("ADJUSTED_FIELD", "messages[1].parts[0].tool_call.arguments_json")]
 
 
 def test_arguments_are_sent_as_the_model_wrote_them() -> None:
@@ -361,13 +369,13 @@ def test_without_tools_on_offer_calls_are_words(request_: ChatRequest) -> None:
         assistant({"text": "wait"}, {"text": '(called look with {"q": "x"})'}),
         user({"text": "(result of look)"}, {"text": "4"}, PNG_BLOCK),
     ]
-    assert warned(request_) == [("CHANGED_FIELD", "messages[1].parts[1]")]
+    assert warned(request_) == [("ADJUSTED_FIELD", "messages[1].parts[1]")]
 
 
 def test_sampling() -> None:
     """The four common settings have fields of the API."""
     sampling = Sampling(temperature=0.0, top_p=0.5, max_output_tokens=7, stop=("END", "\n"))
-    assert encoded(replace(SHORTEST, sampling=sampling))["inferenceConfig"] == {
+    assert encoded(replace(SHORTEST, sampling=sampling), NOVA)["inferenceConfig"] == {
         "maxTokens": 7,
         "temperature": 0.0,
         "topP": 0.5,
@@ -409,12 +417,24 @@ def test_a_model_that_must_call_nothing_gets_no_tools() -> None:
 
 def test_a_schema_is_sent_as_a_text() -> None:
     """The form of the answer is a field of the API; the schema in it is a string."""
-    schema = {"type": "object", "properties": {"größe": {"type": "integer"}}}
-    body = encoded(replace(SHORTEST, output=JsonSchemaOutput("point", schema, strict=True)))
+    schema = {"type": "object", "properties": {"größe": {"type": "integer", "minimum": 3}}}
+    request = replace(SHORTEST, output=JsonSchemaOutput("point", schema, strict=True))
+    body = encoded(request, NOVA)
     text_format = body["outputConfig"]["textFormat"]
     assert text_format["type"] == "json_schema"
     assert text_format["structure"]["jsonSchema"]["name"] == "point"
     assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == schema
+    assert warned(request, NOVA) == []
+
+
+def test_claude_keeps_to_a_part_of_schemas() -> None:
+    """Its schemas are made as its maker takes them, and what cannot be kept to is told."""
+    schema = {"type": "object", "properties": {"size": {"type": "integer", "minimum": 3}}}
+    request = replace(SHORTEST, output=JsonSchemaOutput("point", schema))
+    sent = json.loads(encoded(request)["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
+    assert sent["additionalProperties"] is False
+    assert "minimum" not in sent["properties"]["size"]
+    assert warned(request) == [("ADJUSTED_FIELD", "output.json_schema.schema_json")]
 
 
 def test_options_go_where_they_belong() -> None:

@@ -8,8 +8,16 @@ from typing import Any
 
 import pytest
 
-from trunkline_server.chat.message import Message, Role, TextPart
-from trunkline_server.chat.request import ChatRequest, ReasoningEffort, Sampling
+from trunkline_server.chat.message import Message, Role, TextPart, ToolCallPart, ToolResultPart
+from trunkline_server.chat.request import (
+    ChatRequest,
+    FunctionTool,
+    ReasoningEffort,
+    Sampling,
+    ToolChoice,
+    ToolMode,
+)
+from trunkline_server.providers.base import AdapterTerms, ModelTerms
 from trunkline_server.providers.bedrock import BedrockAdapter
 from trunkline_server.providers.bedrock.families import family_of
 
@@ -19,17 +27,15 @@ SHORTEST = ChatRequest("default", (Message(Role.USER, (TextPart("hi"),)),), "r-1
 FAMILIES = {
     "anthropic.claude-v2:1": "Claude without thinking",
     "anthropic.claude-3-5-sonnet-20241022-v2:0": "Claude without thinking",
-    "us.anthropic.claude-3-7-sonnet-20250219-v1:0": "Claude 3.7 to 4.5",
-    "anthropic.claude-opus-4-20250514-v1:0": "Claude 3.7 to 4.5",
-    "anthropic.claude-opus-4-1-20250805-v1:0": "Claude 3.7 to 4.5",
-    "global.anthropic.claude-sonnet-4-5-20250929-v1:0": "Claude 3.7 to 4.5",
-    "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0": (
-        "Claude 3.7 to 4.5"
-    ),
-    "anthropic.claude-opus-4-6-v1": "Claude 4.6 and later",
-    "anthropic.claude-sonnet-4-6": "Claude 4.6 and later",
-    "anthropic.claude-opus-4-7": "Claude 4.6 and later",
-    "anthropic.claude-opus-5": "Claude 4.6 and later",
+    "us.anthropic.claude-3-7-sonnet-20250219-v1:0": "Claude",
+    "anthropic.claude-opus-4-20250514-v1:0": "Claude",
+    "anthropic.claude-opus-4-1-20250805-v1:0": "Claude",
+    "global.anthropic.claude-sonnet-4-5-20250929-v1:0": "Claude",
+    "arn:aws:bedrock:eu-west-1:123456789012:inference-profile/eu.anthropic.claude-haiku-4-5-20251001-v1:0": "Claude",
+    "anthropic.claude-opus-4-6-v1": "Claude",
+    "anthropic.claude-sonnet-4-6": "Claude",
+    "anthropic.claude-opus-4-7": "Claude",
+    "anthropic.claude-opus-5": "Claude",
     "us.amazon.nova-2-lite-v1:0": "Nova 2",
     "amazon.nova-pro-v1:0": "Nova",
     "arn:aws:bedrock:us-east-1::foundation-model/amazon.nova-lite-v1:0": "Nova",
@@ -51,8 +57,13 @@ def test_the_family_is_told_from_the_id(model: str) -> None:
 
 
 CLAUDE_35 = "anthropic.claude-3-5-sonnet-20241022-v2:0"
-CLAUDE_45 = "anthropic.claude-sonnet-4-5-20250929-v1:0"
-CLAUDE_47 = "anthropic.claude-opus-4-7"
+CLAUDE_37 = "us.anthropic.claude-3-7-sonnet-20250219-v1:0"
+CLAUDE_45 = "arn:aws:bedrock:us-east-1:1:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
+CLAUDE_46, CLAUDE_47, CLAUDE_NEW = (
+    "anthropic.claude-opus-4-6-v1",
+    "anthropic.claude-opus-4-7",
+    "anthropic.claude-opus-9",
+)
 NOVA_1, NOVA_2 = "amazon.nova-pro-v1:0", "amazon.nova-2-lite-v1:0"
 OSS, COMMAND, LLAMA = "openai.gpt-oss-20b-1:0", "cohere.command-r-v1:0", "meta.llama3-1-8b-instruct-v1:0"
 EFFORT, BUDGET = "sampling.reasoning_effort", "sampling.reasoning_max_tokens"
@@ -67,6 +78,7 @@ def nova(effort: str) -> dict[str, Any]:
 
 
 ADAPTIVE = {"thinking": {"type": "adaptive"}}
+SHOWN = {"thinking": {"type": "adaptive", "display": "summarized"}}
 
 GOLDEN: list[tuple[str, Sampling, dict[str, Any] | None, str | None, list[str]]] = [
     # model, what is asked for, the model's own fields, the API's effort, warnings
@@ -74,23 +86,27 @@ GOLDEN: list[tuple[str, Sampling, dict[str, Any] | None, str | None, list[str]]]
     (CLAUDE_45, Sampling(reasoning_effort=E.NONE), None, None, []),
     (CLAUDE_45, Sampling(reasoning_max_tokens=0), None, None, []),
     (CLAUDE_45, Sampling(reasoning_effort=E.MINIMAL), thinking(1024), None, []),
-    (CLAUDE_45, Sampling(reasoning_effort=E.LOW), thinking(2048), None, []),
-    (CLAUDE_45, Sampling(reasoning_effort=E.MEDIUM), thinking(8192), None, []),
     (CLAUDE_45, Sampling(reasoning_effort=E.HIGH), thinking(16_384), None, []),
     (CLAUDE_45, Sampling(reasoning_effort=E.MAX), thinking(32_000), None, []),
-    (CLAUDE_45, Sampling(reasoning_effort=E.HIGH, max_output_tokens=4096), thinking(4095), None, []),
+    (CLAUDE_45, Sampling(reasoning_effort=E.HIGH, max_output_tokens=4096), thinking(2048), None, []),
     (CLAUDE_45, Sampling(reasoning_max_tokens=5000), thinking(5000), None, []),
-    (CLAUDE_45, Sampling(reasoning_max_tokens=5000, reasoning_effort=E.LOW), thinking(5000), None, []),
     (CLAUDE_45, Sampling(reasoning_max_tokens=100), thinking(1024), None, [BUDGET]),
     (CLAUDE_45, Sampling(reasoning_effort=E.LOW, max_output_tokens=1024), None, None, [EFFORT]),
-    (CLAUDE_45, Sampling(reasoning_max_tokens=2000, max_output_tokens=500), None, None, [BUDGET]),
+    (CLAUDE_45, Sampling(reasoning_effort=E.LOW, temperature=0.5, top_p=0.5, top_k=3), thinking(2048), None,
+     ["sampling.temperature", "sampling.top_p", "sampling.top_k"]),
+    (CLAUDE_45, Sampling(temperature=0.5, top_p=0.5), None, None, ["sampling.top_p"]),
+    (CLAUDE_37, Sampling(temperature=0.5, top_p=0.5), None, None, []),
+    (CLAUDE_37, Sampling(reasoning_effort=E.LOW), thinking(2048), None, []),
     (CLAUDE_35, Sampling(reasoning_effort=E.LOW, reasoning_max_tokens=9), None, None, [BUDGET, EFFORT]),
     (CLAUDE_35, Sampling(reasoning_effort=E.NONE), None, None, []),
+    (CLAUDE_46, Sampling(reasoning_effort=E.MEDIUM), ADAPTIVE, "medium", []),
+    (CLAUDE_46, Sampling(reasoning_max_tokens=5000), thinking(5000), None, []),
     (CLAUDE_47, Sampling(reasoning_effort=E.NONE), None, None, []),
-    (CLAUDE_47, Sampling(reasoning_effort=E.MINIMAL), ADAPTIVE, "low", []),
-    (CLAUDE_47, Sampling(reasoning_effort=E.MEDIUM), ADAPTIVE, "medium", []),
-    (CLAUDE_47, Sampling(reasoning_effort=E.MAX), ADAPTIVE, "max", []),
-    (CLAUDE_47, Sampling(reasoning_max_tokens=5000), ADAPTIVE, None, [BUDGET]),
+    (CLAUDE_47, Sampling(reasoning_effort=E.MINIMAL), SHOWN, "low", []),
+    (CLAUDE_47, Sampling(reasoning_effort=E.MAX), SHOWN, "max", []),
+    (CLAUDE_47, Sampling(reasoning_max_tokens=5000), SHOWN, None, [BUDGET]),
+    (CLAUDE_47, Sampling(temperature=1.0), None, None, ["sampling.temperature"]),
+    (CLAUDE_NEW, Sampling(reasoning_effort=E.HIGH), SHOWN, "high", []),
     (NOVA_1, Sampling(top_k=3), {"inferenceConfig": {"topK": 3}}, None, []),
     (NOVA_1, Sampling(reasoning_effort=E.LOW), None, None, [EFFORT]),
     (NOVA_2, Sampling(reasoning_effort=E.NONE), {"reasoningConfig": {"type": "disabled"}}, None, []),
@@ -103,7 +119,7 @@ GOLDEN: list[tuple[str, Sampling, dict[str, Any] | None, str | None, list[str]]]
     (COMMAND, Sampling(top_k=3, seed=0, frequency_penalty=0.5, presence_penalty=0.25),
      {"k": 3, "seed": 0, "frequency_penalty": 0.5, "presence_penalty": 0.25}, None, []),
     (LLAMA, Sampling(top_k=3, seed=1, reasoning_effort=E.LOW), None, None,
-     ["sampling.top_k", "sampling.seed", EFFORT]),
+     [EFFORT, "sampling.top_k", "sampling.seed"]),
 ]  # fmt: skip
 """As of 2026-11-23, from docs.aws.amazon.com: bedrock/latest/userguide/claude-messages-extended-thinking.html and
 claude-messages-adaptive-thinking.html, nova/latest/nova2-userguide/core-inference.html and using-converse-api.html,
@@ -120,9 +136,12 @@ def test_settings_by_family(
     assert body.get("additionalModelRequestFields") == extra
     assert body.get("outputConfig", {}).get("effort") == effort
     assert [warning.field for warning in call.warnings] == told
+    assert not any("Messages API" in warning.message for warning in call.warnings)
 
 
 SETTINGS = {
+    "temperature": Sampling(temperature=0.5),
+    "top_p": Sampling(top_p=0.5),
     "top_k": Sampling(top_k=3),
     "seed": Sampling(seed=1),
     "frequency_penalty": Sampling(frequency_penalty=0.5),
@@ -139,3 +158,39 @@ def test_a_model_has_the_features_that_it_is_sent(model: str, name: str) -> None
     request = replace(SHORTEST, sampling=SETTINGS[name])
     told = [warning.field for warning in BedrockAdapter().encode(request, "bedrock", model, stream=False).warnings]
     assert told == ([] if name in BedrockAdapter().features_of(model) else [f"sampling.{name}"])
+
+
+FORCED = replace(SHORTEST, tools=(FunctionTool("f"),), tool_choice=ToolChoice(mode=ToolMode.REQUIRED))
+
+
+def test_thinking_gives_way_to_what_must_be() -> None:
+    """A call that must be made, and a round of tools that began without thinking, go before it."""
+    thoughtful = Sampling(reasoning_effort=E.LOW)
+    begun = (
+        *SHORTEST.messages,
+        Message(Role.ASSISTANT, (ToolCallPart("c", "f", "{}"),)),
+        Message(Role.TOOL, (ToolResultPart("c", (TextPart("4"),)),)),
+    )
+    for request in (
+        replace(FORCED, sampling=thoughtful),
+        replace(FORCED, messages=begun, tool_choice=None, sampling=thoughtful),
+    ):
+        call = BedrockAdapter().encode(request, "bedrock", CLAUDE_45, stream=False)
+        assert "additionalModelRequestFields" not in json.loads(call.body)
+        assert [warning.field for warning in call.warnings] == [EFFORT]
+
+
+def test_a_model_that_cannot_be_made_to_call() -> None:
+    """The latest Claudes choose for themselves: such a request goes elsewhere, or is told."""
+    call = BedrockAdapter().encode(FORCED, "bedrock", CLAUDE_NEW, stream=False)
+    assert json.loads(call.body)["toolConfig"]["toolChoice"] == {"auto": {}}
+    assert [warning.field for warning in call.warnings] == ["tool_choice"]
+    assert not BedrockAdapter().features_of(CLAUDE_NEW) & {"tool_choice_required", "tool_choice_function"}
+
+
+def test_what_the_routes_know_of_a_model_bounds_its_budget() -> None:
+    """A budget stays below what the model writes at most."""
+    terms = AdapterTerms("bedrock", models={CLAUDE_45: ModelTerms(max_output_tokens=8000)})
+    request = replace(SHORTEST, sampling=Sampling(reasoning_effort=E.MAX))
+    body = json.loads(BedrockAdapter(terms).encode(request, "bedrock", CLAUDE_45, stream=False).body)
+    assert body["additionalModelRequestFields"] == thinking(4000)

@@ -24,7 +24,12 @@ from trunkline_server.providers.bedrock import BedrockAdapter
 from trunkline_server.providers.bedrock.embeddings import BedrockEmbeddings
 
 MODEL = "arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-SCHEMA: dict[str, Any] = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"city": {"type": "string"}},
+    "required": ["city"],
+    "additionalProperties": False,
+}
 
 REQUEST = ChatRequest(
     model="default",
@@ -47,15 +52,12 @@ REQUEST = ChatRequest(
         Message(Role.USER, (TextPart("So?"),), cache_breakpoint=True),
     ),
     sampling=Sampling(
-        temperature=0.25,
-        top_p=0.5,
-        top_k=7,
         max_output_tokens=5000,
         stop=("END",),
         reasoning_effort=ReasoningEffort.LOW,
     ),
     tools=(FunctionTool("look", "Looks at a city.", SCHEMA, strict=True),),
-    tool_choice=ToolChoice(mode=ToolMode.REQUIRED),
+    tool_choice=ToolChoice(mode=ToolMode.AUTO),
     output=JsonSchemaOutput("place", SCHEMA),
     provider_options={"bedrock": {"requestMetadata": {"team": "a"}}},
 )
@@ -88,7 +90,7 @@ OFFICIAL: dict[str, Any] = {
             ],
         },
     ],
-    "inferenceConfig": {"temperature": 0.25, "topP": 0.5, "maxTokens": 5000, "stopSequences": ["END"]},
+    "inferenceConfig": {"maxTokens": 5000, "stopSequences": ["END"]},
     "toolConfig": {
         "tools": [
             {
@@ -100,7 +102,7 @@ OFFICIAL: dict[str, Any] = {
                 }
             }
         ],
-        "toolChoice": {"any": {}},
+        "toolChoice": {"auto": {}},
     },
     "outputConfig": {
         "textFormat": {
@@ -108,7 +110,7 @@ OFFICIAL: dict[str, Any] = {
             "structure": {"jsonSchema": {"name": "place", "schema": json.dumps(SCHEMA, separators=(",", ":"))}},
         }
     },
-    "additionalModelRequestFields": {"top_k": 7, "thinking": {"type": "enabled", "budget_tokens": 2048}},
+    "additionalModelRequestFields": {"thinking": {"type": "enabled", "budget_tokens": 2048}},
     "requestMetadata": {"team": "a"},
 }
 

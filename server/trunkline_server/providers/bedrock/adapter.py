@@ -8,11 +8,12 @@ from typing import Final
 from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.providers.base import NO_TERMS, AdapterTerms, OptionFinding, RateLimitHeaders, WireCall
+from trunkline_server.providers.bedrock.claude import claude_traits, lacking
 from trunkline_server.providers.bedrock.decode import decode_answer
 from trunkline_server.providers.bedrock.embeddings import BedrockEmbeddings
 from trunkline_server.providers.bedrock.encode import encode_call
 from trunkline_server.providers.bedrock.errors import classify_response
-from trunkline_server.providers.bedrock.families import FAMILIES, OTHER, family_of
+from trunkline_server.providers.bedrock.families import FAMILIES, OTHER, Thinks, family_of
 from trunkline_server.providers.bedrock.options import check_options
 from trunkline_server.providers.bedrock.stream import BedrockStreamDecoder
 from trunkline_server.providers.embedding import EmbeddingAdapter
@@ -53,7 +54,8 @@ class BedrockAdapter:
 
     features: frozenset[str] = FEATURES
 
-    def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:  # noqa: ARG002  all adapters are made of terms
+    def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
+        self._terms = terms
         self.embeddings: EmbeddingAdapter | None = BedrockEmbeddings()
 
     @property
@@ -62,8 +64,10 @@ class BedrockAdapter:
         return frozenset().union(*_BY_FAMILY.values()) - FEATURES
 
     def features_of(self, model: str) -> frozenset[str]:
-        """Return what is carried to this model: its family may take more than all do."""
-        return _BY_FAMILY[family_of(model).name]
+        """Return what is carried to this model: its family may take more than all do, its generation less."""
+        family = family_of(model)
+        found = _BY_FAMILY[family.name]
+        return found - lacking(claude_traits(model)) if family.thinks is Thinks.CLAUDE else found
 
     def check_options(self, options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
         """Return a finding for each key that has a typed field or raises cost and is not in `allowed`.
@@ -75,7 +79,8 @@ class BedrockAdapter:
 
     def encode(self, request: ChatRequest, provider: str, model: str, *, stream: bool) -> WireCall:
         """Write the call; options of the request must have passed `check_options`."""
-        return encode_call(request, provider, model, stream=stream)
+        most = self._terms.model(model).max_output_tokens
+        return encode_call(request, provider, model, stream=stream, max_output_tokens=most)
 
     def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  the interface has it for protocols with meaningful 2xx codes
         """Read a whole 2xx answer; raise AttemptError if it is none."""

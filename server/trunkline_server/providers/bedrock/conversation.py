@@ -24,7 +24,7 @@ from trunkline_server.chat.message import (
 from trunkline_server.providers.bedrock.families import Family
 from trunkline_server.providers.bedrock.media import media_block
 from trunkline_server.providers.bedrock.tool_turns import ToolTurns
-from trunkline_server.providers.bedrock.words import unsupported
+from trunkline_server.providers.bedrock.words import adjusted, unsupported
 
 Block = dict[str, Any]
 
@@ -84,16 +84,29 @@ class ConversationWriter:
                 self._say(message, path)
             if number in cached:
                 self._mark(message)
-        turns = [turn for turn in self._turns if turn.results or turn.others]
-        for turn in turns:
+        self._turns = [turn for turn in self._turns if turn.results or turn.others]
+        for turn in self._turns:
             _with_text(turn)
-        return self._system, [turn.wire() for turn in turns]
+        self._end_without_blanks()
+        return self._system, [turn.wire() for turn in self._turns]
+
+    @property
+    def prefilled(self) -> bool:
+        """Whether what was written ends with the assistant's own words, to be gone on from."""
+        return bool(self._turns) and self._turns[-1].role == "assistant"
+
+    @property
+    def unthought_round(self) -> bool:
+        """Whether it ends with results of calls that were made without reasoning that can go back."""
+        if len(self._turns) < 2 or not self._turns[-1].results:  # noqa: PLR2004 - a call and its result
+            return False
+        return "reasoningContent" not in self._turns[-2].others[0]
 
     def _say_first(self, message: Message, path: str) -> None:
         """Write a message of the system or the developer; all of them stand before the conversation."""
         if self._turns:
             told = "moved to the front: Converse takes what the system says before the conversation only"
-            self._warnings.append(Warning_("MOVED_MESSAGE", path, told))
+            self._warnings.append(adjusted(path, told))
         for number, part in enumerate(message.parts):
             if isinstance(part, TextPart):
                 if part.text.strip():
@@ -108,7 +121,7 @@ class ConversationWriter:
         turn = self._turns[-1]
         for number, part in enumerate(message.parts):
             where = f"{path}.parts[{number}]"
-            if isinstance(part, ToolResultPart):
+            if isinstance(part, ToolResultPart) and message.role is not Role.ASSISTANT:
                 turn.results.extend(self._tools.result(part, where))
             elif isinstance(part, ThinkingPart):
                 if message.role is Role.ASSISTANT:
@@ -120,15 +133,13 @@ class ConversationWriter:
 
     def _block(self, part: Part, role: Role, path: str) -> Block | None:
         """Return the block of what a user or an assistant said; empty for a blank text, None if it has none."""
-        if isinstance(part, TextPart):
-            return {"text": part.text} if part.text.strip() else {}
         if isinstance(part, MediaPart):
             return self._media(part) if role is Role.USER else None
-        if role is not Role.ASSISTANT:
-            return None
-        if isinstance(part, ToolCallPart):
+        if isinstance(part, TextPart) or (isinstance(part, RefusalPart) and role is Role.ASSISTANT):
+            return {"text": part.text} if part.text.strip() else {}
+        if isinstance(part, ToolCallPart) and role is Role.ASSISTANT:
             return self._tools.call(part, path)
-        return {"text": part.text} if isinstance(part, RefusalPart) and part.text.strip() else {}
+        return None
 
     def _think(self, part: ThinkingPart, turn: Turn) -> None:
         """Write reasoning that this provider showed, if its models take theirs back; no other could use it."""
@@ -159,6 +170,15 @@ class ConversationWriter:
             blocks, before = self._turns[-1].others, self._turns[-1].wire()["content"]
         if before and before[-1] is not CACHE_POINT and "reasoningContent" not in before[-1]:
             blocks.append(CACHE_POINT)
+
+    def _end_without_blanks(self) -> None:
+        """Take white space off the text that is to be gone on from: models refuse it."""
+        if not self.prefilled:
+            return
+        last = self._turns[-1].others[-1]
+        if "text" in last and last["text"] != (text := last["text"].rstrip()):
+            last["text"] = text
+            self._warnings.append(adjusted("messages", "sent without the white space at its end, which models refuse"))
 
     def _leave_out(self, part: Part, path: str, role: Role) -> None:
         self._warnings.append(unsupported(path, _what(part, role)))

@@ -17,15 +17,13 @@ from typing import Final
 from trunkline_server.providers.features import stated
 
 
-class Reasoning(Enum):
+class Thinks(Enum):
     """How a family is told to think."""
 
-    NONE = "none"
+    UNTOLD = "untold"
     """It cannot be told."""
-    BUDGET = "budget"
-    """Claude up to 4.5: `thinking` with a budget of tokens."""
-    ADAPTIVE = "adaptive"
-    """Claude from 4.6 on: `thinking` without a budget, and an effort."""
+    CLAUDE = "claude"
+    """`thinking`, as `claude` has it for each generation."""
     NOVA = "nova"
     """Nova 2: `reasoningConfig` with an effort."""
     EFFORT = "effort"
@@ -39,7 +37,7 @@ class Family:
     name: str
     pattern: re.Pattern[str]
     """Found somewhere in the model id."""
-    reasoning: Reasoning = Reasoning.NONE
+    thinks: Thinks = Thinks.UNTOLD
     top_k: tuple[str, ...] = ()
     """The path of the setting inside the additional fields; empty: there is none."""
     others: Mapping[str, str] = field(default_factory=dict)
@@ -59,18 +57,18 @@ class Family:
         own = {"seed", "frequency_penalty", "presence_penalty"} & self.others.keys()
         if self.top_k:
             own.add("top_k")
-        if self.reasoning is not Reasoning.NONE:
+        if self.thinks is not Thinks.UNTOLD:
             own.add("reasoning_effort")
-        if self.reasoning is Reasoning.BUDGET:
+        if self.thinks is Thinks.CLAUDE:
             own.add("reasoning_max_tokens")
         return stated(*own)
 
 
-def _claude(name: str, pattern: str, reasoning: Reasoning) -> Family:
+def _claude(name: str, pattern: str, thinks: Thinks) -> Family:
     return Family(
         name,
         re.compile(pattern),
-        reasoning,
+        thinks,
         top_k=("top_k",),
         takes_thinking=True,
         signed_thinking=True,
@@ -79,11 +77,11 @@ def _claude(name: str, pattern: str, reasoning: Reasoning) -> Family:
     )
 
 
-def _nova(name: str, pattern: str, reasoning: Reasoning, *, takes_thinking: bool = False) -> Family:
+def _nova(name: str, pattern: str, thinks: Thinks, *, takes_thinking: bool = False) -> Family:
     return Family(
         name,
         re.compile(pattern),
-        reasoning,
+        thinks,
         top_k=("inferenceConfig", "topK"),
         takes_thinking=takes_thinking,
         caches=True,
@@ -94,16 +92,11 @@ def _nova(name: str, pattern: str, reasoning: Reasoning, *, takes_thinking: bool
 _PENALTIES: Final = {"frequency_penalty": "frequency_penalty", "presence_penalty": "presence_penalty"}
 
 FAMILIES: Final = (
-    _claude("Claude without thinking", r"anthropic\.claude-(?:v2|instant|3-(?!7))", Reasoning.NONE),
-    _claude(
-        "Claude 3.7 to 4.5",
-        r"anthropic\.claude-(?:3-7|(?:opus|sonnet|haiku)-4-(?:[015]\b|20\d{6}))",
-        Reasoning.BUDGET,
-    ),
-    _claude("Claude 4.6 and later", r"anthropic\.claude-", Reasoning.ADAPTIVE),
-    _nova("Nova 2", r"amazon\.nova-2-", Reasoning.NOVA, takes_thinking=True),
-    _nova("Nova", r"amazon\.nova-", Reasoning.NONE),
-    Family("gpt-oss", re.compile(r"openai\.gpt-oss"), Reasoning.EFFORT),
+    _claude("Claude without thinking", r"anthropic\.claude-(?:v2|instant|3-(?!7))", Thinks.UNTOLD),
+    _claude("Claude", r"anthropic\.claude-", Thinks.CLAUDE),
+    _nova("Nova 2", r"amazon\.nova-2-", Thinks.NOVA, takes_thinking=True),
+    _nova("Nova", r"amazon\.nova-", Thinks.UNTOLD),
+    Family("gpt-oss", re.compile(r"openai\.gpt-oss"), Thinks.EFFORT),
     Family("Command R", re.compile(r"cohere\.command-r"), top_k=("k",), others={**_PENALTIES, "seed": "seed"}),
     Family("Mistral", re.compile(r"mistral\."), top_k=("top_k",)),
     Family("Jamba", re.compile(r"ai21\.jamba"), others=_PENALTIES),

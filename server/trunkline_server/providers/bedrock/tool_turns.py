@@ -10,7 +10,7 @@ import msgspec
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.message import MediaPart, RefusalPart, TextPart, ThinkingPart, ToolCallPart, ToolResultPart
 from trunkline_server.providers.bedrock.families import Family
-from trunkline_server.providers.bedrock.words import unsupported
+from trunkline_server.providers.bedrock.words import adjusted, unsupported
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
 from trunkline_server.providers.tool_ids import ToolIds
 
@@ -99,11 +99,11 @@ class ToolTurns:
         if isinstance(decoded, dict):
             return msgspec.Raw(text.encode())
         told = f"sent as the field `{NOT_AN_OBJECT}` of an object: Converse takes JSON objects only"
-        self._warnings.append(Warning_("CHANGED_FIELD", f"{path}.tool_call.arguments_json", told))
+        self._warnings.append(adjusted(f"{path}.tool_call.arguments_json", told))
         return {NOT_AN_OBJECT: decoded}
 
     def _tell(self, path: str) -> None:
         if not self._told:
             self._told = True
             told = "tool calls and results are sent as words: Converse takes them only while tools are on offer"
-            self._warnings.append(Warning_("CHANGED_FIELD", path, told))
+            self._warnings.append(adjusted(path, told))

@@ -1,11 +1,20 @@
-"""How warnings name this protocol."""
+"""The warnings of this protocol: what was left out of a request, and what was sent otherwise than asked."""
 
 from __future__ import annotations
+
+from typing import Final
 
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.providers import unsupported as shared
 
+PROTOCOL: Final = "the Converse API"
+
 
 def unsupported(field: str, what: str = "this field") -> Warning_:
-    """Return the warning for something that was left out because Converse has no place for it."""
-    return shared.unsupported(field, "the Converse API", what)
+    """Return the warning for a part of the request that has no place here; `field` is its path."""
+    return shared.unsupported(field, PROTOCOL, what)
+
+
+def adjusted(field: str, what: str) -> Warning_:
+    """Return the warning for a part of the request that was sent otherwise than it was asked; `what` says how."""
+    return Warning_("ADJUSTED_FIELD", field, what)
