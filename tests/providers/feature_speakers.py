@@ -5,31 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from scripts.generate_features import UNKNOWN, models_of
+
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.compile import ADAPTERS, WIRES
-from trunkline_server.config.catalogue import shipped_catalogue
 from trunkline_server.config.presets import shipped_presets
 from trunkline_server.providers.base import Adapter, AdapterTerms, FeaturesByModel, ModelTerms
 from trunkline_server.providers.quirks import NO_QUIRKS, Quirks, read_quirks
-
-UNKNOWN = "some-model"
-MADE_BY_OTHERS = {
-    "bedrock": (
-        "anthropic.claude-3-5-sonnet-20241022-v2:0",
-        "eu.anthropic.claude-sonnet-4-5-20250929-v1:0",
-        "us.anthropic.claude-opus-4-7-20260201-v1:0",
-        "amazon.nova-pro-v1:0",
-        "amazon.nova-2-lite-v1:0",
-        "meta.llama3-1-70b-instruct-v1:0",
-        "mistral.mistral-large-2407-v1:0",
-        "cohere.command-r-plus-v1:0",
-        "ai21.jamba-1-5-large-v1:0",
-        "openai.gpt-oss-120b-1:0",
-        "deepseek.r1-v1:0",
-    ),
-}
-"""Models of protocols that serve other vendors' too, one of each family."""
 
 
 @dataclass(frozen=True)
@@ -69,21 +52,8 @@ def speakers() -> Iterator[Speaker]:
         adapter = adapter_of(protocol, wire)
         yield Speaker(name, protocol, adapter)
         if isinstance(adapter, FeaturesByModel):
-            for model in sorted(_models_of(protocol)):
+            for model in sorted(models_of(protocol)):
                 yield Speaker(f"{name} {model}", protocol, adapter, model)
     for name, preset in shipped_presets().items():
         adapter = adapter_of(preset.protocol, preset.wire or "", read_quirks(preset.quirks))
         yield Speaker(f"preset {name}", preset.protocol, adapter)
-
-
-def _models_of(protocol: str) -> set[str]:
-    """Return the models that the catalogue knows of a protocol's own vendor, and those of others that we know."""
-    vendors = shipped_catalogue().vendors.values()
-    own = {
-        name
-        for vendor in vendors
-        if vendor.protocol == protocol
-        for name, model in vendor.models.items()
-        if "embeddings" not in (model.capabilities or ())
-    }
-    return own.union(MADE_BY_OTHERS.get(protocol, ()))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from trunkline_server.chat.features import FEATURES
+from trunkline_server.config.presets import shipped_presets
+from trunkline_server.providers.base import Adapter, FeaturesByModel
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -38,23 +40,44 @@ def test_the_checked_in_table_is_current() -> None:
 
 
 def test_the_table_is_what_the_adapters_state() -> None:
-    """A mark stands where an adapter carries a feature, an open one where for some models, and none elsewhere."""
+    """A full mark stands where an adapter carries a feature to every model, an empty one where to some."""
     adapters = generate_features.adapters()
     rows = [line.strip("| ").split("|") for line in generate_features.table().splitlines() if line.startswith("| `")]
     shown = {
-        (row[0].strip().strip("`"), name)
+        (row[0].strip().strip("`"), name, cell.strip())
         for row in rows
         for name, cell in zip(adapters, row[1:], strict=False)
-        if cell.strip() == "●"
+        if cell.strip()
     }
-    assert ("top_k", "bedrock") not in shown
-    assert any("`top_k`" in line and "○" in line for line in generate_features.table().splitlines())
-    stated = {(feature, name) for name, adapter in adapters.items() for feature in adapter.features}
-    stated |= {("embeddings", name) for name, adapter in adapters.items() if adapter.embeddings is not None}
-    assert shown == stated
+    assert {name for name in adapters if (name, "○") in {mark[1:] for mark in shown}} == {
+        name for name, adapter in adapters.items() if isinstance(adapter, FeaturesByModel)
+    }
+    for feature, name, mark in shown | {(each.name, name, "") for each in FEATURES for name in adapters}:
+        if mark or not any((feature, name, other) in shown for other in "●○"):
+            assert mark == _marked(adapters[name], name, feature)
     assert [row[0].strip().strip("`") for row in rows] == [
         feature.name for kind in generate_features.KINDS for feature in FEATURES if feature.kind is kind
     ]
+
+
+def _marked(adapter: Adapter, name: str, feature: str) -> str:
+    if feature == "embeddings":
+        return "●" if adapter.embeddings is not None else ""
+    if not isinstance(adapter, FeaturesByModel):
+        return "●" if feature in adapter.features else ""
+    by_model = [adapter.features_of(model) for model in ["x", *generate_features.models_of(name.partition(",")[0])]]
+    if feature in frozenset.intersection(*by_model):
+        return "●"
+    return "○" if feature in frozenset().union(*by_model) else ""
+
+
+def test_presets_are_shown_with_what_they_change() -> None:
+    """Those that change nothing are not shown."""
+    rows = [line for line in generate_features.presets().splitlines() if line.startswith("| `")]
+    changing = {name for name, preset in shipped_presets().items() if {"lacks", "adds"} & set(preset.quirks)}
+    assert {row.split("`")[1] for row in rows} == changing
+    groq = next(row for row in rows if row.startswith("| `groq`"))
+    assert "`message_name`" in groq
 
 
 def test_a_changed_adapter_is_drift_until_it_is_written(
