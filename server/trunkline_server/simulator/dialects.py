@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from trunkline_server.simulator.anthropic.dialect import AnthropicDialect
+from trunkline_server.simulator.azure_openai.dialect import AzureDialect
+from trunkline_server.simulator.azure_openai.entra import EntraDialect
 from trunkline_server.simulator.bedrock.dialect import BedrockDialect
 from trunkline_server.simulator.cohere.dialect import CohereDialect
 from trunkline_server.simulator.gemini.dialect import GeminiDialect
@@ -25,6 +27,8 @@ DIALECTS: dict[str, Dialect] = {
         BedrockDialect(),
         GeminiDialect(),
         GoogleOAuthDialect(),
+        AzureDialect(),
+        EntraDialect(),
         OPENAI,
     )
 }
