@@ -17,7 +17,7 @@ from typing import Final
 
 from trunkline_server.providers.base import AdapterTerms
 from trunkline_server.providers.credentials.aws_role import RoleSigner
-from trunkline_server.providers.credentials.aws_sign import AccessKeys, signed
+from trunkline_server.providers.credentials.aws_sign import AccessKeys, load, signed
 from trunkline_server.providers.credentials.base import Credential, CredentialError, bearer
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
@@ -37,6 +37,7 @@ class KeySigner:
     __slots__ = ("_keys", "_region")
 
     def __init__(self, keys: AccessKeys, region: str) -> None:
+        load()
         self._keys = keys
         self._region = region
 

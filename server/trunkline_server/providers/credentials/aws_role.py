@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.credentials.aws_sign import AccessKeys, signed
+from trunkline_server.providers.credentials.aws_sign import AccessKeys, load, signed
 from trunkline_server.providers.credentials.oauth_token import AccessToken, TokenSource
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 from trunkline_server.routing.failures import Failure, FailureClass
@@ -80,6 +80,7 @@ class RoleSigner:
     __slots__ = ("_machine", "_region", "_source")
 
     def __init__(self, region: str, machine: MachineKeys | None = None) -> None:
+        load()
         self._region = region
         self._machine = machine or MachineKeys()
         self._source = TokenSource(self._fetch)

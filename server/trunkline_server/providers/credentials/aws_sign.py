@@ -8,9 +8,6 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Final
 
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-
 from trunkline_server.providers.transport.base import UpstreamRequest
 
 SERVICE: Final = "bedrock"
@@ -21,8 +18,15 @@ HASHED_APART_BYTES: Final = 256 * 1024
 
 _HASH_HEADER: Final = "X-Amz-Content-SHA256"
 
-# It writes what it signs, a session's token included, into its debug log.
-logging.getLogger("botocore.auth").setLevel(logging.INFO)
+
+def load() -> None:
+    """Import what signs, which takes a fifth of a second: where a credential is made, and not on the event loop."""
+    import botocore.auth
+    import botocore.awsrequest
+
+    # It writes what it signs, a session's token included, into its debug log.
+    logging.getLogger(botocore.auth.__name__).setLevel(logging.INFO)
+    logging.getLogger(botocore.awsrequest.__name__).setLevel(logging.INFO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,13 @@ class AccessKeys:
 
 
 async def signed(request: UpstreamRequest, keys: AccessKeys, region: str) -> UpstreamRequest:
-    """Return `request` with the signature of its method, path, headers and body, valid for some minutes from now."""
+    """Return `request` with the signature of its method, path, headers and body, valid for some minutes from now.
+
+    Call `load` before, where blocking does no harm.
+    """
+    from botocore.auth import SigV4Auth
+    from botocore.awsrequest import AWSRequest
+
     headers = dict(request.headers)
     if len(request.body) >= HASHED_APART_BYTES:
         headers[_HASH_HEADER] = await asyncio.to_thread(_hex_digest, request.body)
