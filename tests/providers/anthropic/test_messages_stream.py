@@ -2,14 +2,28 @@
 
 from __future__ import annotations
 
-import json
-import time
 from typing import Any, Final
 
 import pytest
+from tests.providers.anthropic.messages_events import (
+    LAST,
+    PING,
+    REQUEST,
+    TEXT,
+    arguments,
+    begin,
+    decoder,
+    end,
+    event,
+    failure_class,
+    opening,
+    piece,
+    stop,
+    whole,
+    words,
+)
 
 from trunkline_server.chat.answer import (
-    Delta,
     Finished,
     FinishReason,
     TextDelta,
@@ -19,90 +33,12 @@ from trunkline_server.chat.answer import (
     Usage,
     UsageSource,
 )
-from trunkline_server.chat.request import ChatRequest
-from trunkline_server.providers.anthropic import AnthropicAdapter, AnthropicStreamDecoder
-from trunkline_server.providers.anthropic.stream import MAX_BLOCKS
-from trunkline_server.providers.base import Adapter, AttemptError, FeaturesByModel, StreamDecoder
+from trunkline_server.providers.anthropic import AnthropicAdapter
+from trunkline_server.providers.base import Adapter, FeaturesByModel, StreamDecoder
 from trunkline_server.routing.failures import FailureClass
 
 SOURCE: Final = "https://platform.claude.com/docs/en/build-with-claude/streaming (2026-11-23)"
 """Of the golden streams below."""
-
-REQUEST = ChatRequest(model="m", messages=(), request_id="r")
-PING = b'event: ping\ndata: {"type": "ping"}\n\n'
-
-
-def decoder() -> AnthropicStreamDecoder:
-    return AnthropicAdapter().stream_decoder(REQUEST)
-
-
-def event(kind: str, **fields: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **fields})}\n\n".encode()
-
-
-def opening(**usage: Any) -> bytes:
-    message: dict[str, Any] = {
-        "id": "msg_1nZdL29xx5MUA1yADyHTEsnR8uuvGzszyY",
-        "type": "message",
-        "role": "assistant",
-        "content": [],
-        "model": "claude-opus-5-5",
-        "stop_reason": None,
-        "stop_sequence": None,
-        "usage": usage or {"input_tokens": 25, "output_tokens": 1},
-    }
-    return event("message_start", message=message)
-
-
-def begin(index: int, kind: str, **block: Any) -> bytes:
-    empty: dict[str, dict[str, Any]] = {
-        "text": {"text": ""},
-        "thinking": {"thinking": "", "signature": ""},
-        "tool_use": {"id": f"toolu_{index}", "name": "look", "input": {}},
-    }
-    return event("content_block_start", index=index, content_block={"type": kind, **empty.get(kind, {}), **block})
-
-
-def piece(index: int, kind: str, **delta: Any) -> bytes:
-    return event("content_block_delta", index=index, delta={"type": kind, **delta})
-
-
-def words(index: int, text: str) -> bytes:
-    return piece(index, "text_delta", text=text)
-
-
-def arguments(index: int, text: str) -> bytes:
-    return piece(index, "input_json_delta", partial_json=text)
-
-
-def end(index: int) -> bytes:
-    return event("content_block_stop", index=index)
-
-
-def stop(reason: str | None = "end_turn", details: Any = None, **usage: Any) -> bytes:
-    delta = {"stop_reason": reason, "stop_sequence": None, "stop_details": details}
-    return event("message_delta", delta=delta, usage=usage or {"output_tokens": 15})
-
-
-LAST: Final = event("message_stop")
-TEXT: Final = begin(0, "text") + words(0, "a") + end(0)
-
-
-def whole(*chunks: bytes, stream: AnthropicStreamDecoder | None = None) -> tuple[list[Delta], AnthropicStreamDecoder]:
-    """Decode a stream that ends in order and whole."""
-    stream = stream or decoder()
-    deltas = [delta for chunk in chunks for delta in stream.feed(chunk)]
-    assert stream.close() == []
-    return deltas, stream
-
-
-def failure_class(*chunks: bytes) -> FailureClass:
-    """Return the class of the failure that a stream ends with."""
-    stream = decoder()
-    with pytest.raises(AttemptError) as caught:
-        whole(*chunks, stream=stream)
-    assert stream.failure == caught.value.failure
-    return caught.value.failure.failure_class
 
 
 def test_adapter_and_decoder_fit_the_interface_of_all_protocols() -> None:
@@ -359,89 +295,3 @@ def test_an_error_behind_the_reason_to_stop_is_too_late() -> None:
         opening(), TEXT, stop(), event("error", error={"type": "api_error", "message": "x"}), b"data: {\n\n"
     )
     assert stream.failure is None
-
-
-ERRORS: Final = {
-    "overloaded_error": FailureClass.OVERLOADED,
-    "api_error": FailureClass.SERVER_ERROR,
-    "timeout_error": FailureClass.SERVER_ERROR,
-    "rate_limit_error": FailureClass.RATE_LIMITED,
-    "invalid_request_error": FailureClass.CALLER_INVALID,
-    "authentication_error": FailureClass.KEY_REJECTED,
-    "billing_error": FailureClass.KEY_EXHAUSTED,
-    "permission_error": FailureClass.KEY_REJECTED,
-    "not_found_error": FailureClass.MODEL_UNAVAILABLE,
-    "request_too_large": FailureClass.CONTEXT_LENGTH,
-}
-
-
-@pytest.mark.parametrize("kind", ERRORS)
-@pytest.mark.parametrize("before", [b"", opening(), opening() + TEXT])
-def test_an_error_event_ends_the_stream_in_its_class(kind: str, before: bytes) -> None:
-    """Every documented type, as the first event and later; content in front of it is returned first."""
-    failing = event("error", error={"type": kind, "message": "x"})
-    assert failure_class(before, failing) is ERRORS[kind]
-    stream = decoder()
-    if TEXT in before:
-        assert stream.feed(before + failing) == [TextDelta(0, "a")]
-        assert stream.failure is not None
-    with pytest.raises(AttemptError):
-        stream.feed(failing)
-
-
-@pytest.mark.parametrize(
-    "data", [b"event: error\ndata: Overloaded\n\n", b'data: {"type":"error","error":{"type":"api_error"}}\n\n']
-)
-def test_an_error_of_another_form_is_one_too(data: bytes) -> None:
-    """By its name or by its type."""
-    assert failure_class(opening(), data) is FailureClass.SERVER_ERROR
-
-
-@pytest.mark.parametrize(
-    ("chunks", "expected"),
-    [
-        ((), FailureClass.PROTOCOL),
-        ((b": nothing\n\n",), FailureClass.PROTOCOL),
-        ((opening(),), FailureClass.TRUNCATED),
-        ((opening(), TEXT), FailureClass.TRUNCATED),
-        ((opening(), TEXT, LAST), FailureClass.TRUNCATED),
-        ((opening(), TEXT, stop(None), LAST), FailureClass.TRUNCATED),
-        ((opening(), LAST), FailureClass.PROTOCOL),
-        ((opening(), begin(0, "text"), words(0, "a")[:-2]), FailureClass.TRUNCATED),
-        ((opening(), b"data: {\n\n"), FailureClass.PROTOCOL),
-        ((opening(), b"data: [DONE]\n\n"), FailureClass.PROTOCOL),
-        ((opening(), b'data: "a"\n\n'), FailureClass.PROTOCOL),
-        ((opening(), b"data: " + b"[" * 100_000 + b"\n\n"), FailureClass.PROTOCOL),
-        ((opening(), words(0, "a")), FailureClass.PROTOCOL),
-        ((opening(), begin(0, "tool_use", name="")), FailureClass.PROTOCOL),
-        ((opening(), begin(0, "text"), piece(0, "text_delta", text=7)), FailureClass.PROTOCOL),
-        (
-            (opening(), event("content_block_start", index=0, content_block={"type": "text", "text": 7})),
-            FailureClass.PROTOCOL,
-        ),
-    ],
-)
-def test_what_is_no_whole_stream_fails(chunks: tuple[bytes, ...], expected: FailureClass) -> None:
-    """Cut off, or not the vendor's format."""
-    assert failure_class(*chunks) is expected
-
-
-def test_a_peer_cannot_make_it_grow_without_end() -> None:
-    """Blocks, calls, arguments and single events have their bounds."""
-    blocks = (begin(at, "text") + end(at) for at in range(MAX_BLOCKS + 1))
-    assert failure_class(opening(), *blocks) is FailureClass.PROTOCOL
-    calls = (begin(at, "tool_use") for at in range(300))
-    assert failure_class(opening(), *calls) is FailureClass.PROTOCOL
-    pieces = (arguments(0, "x" * 1024 * 1024) for _ in range(9))
-    assert failure_class(opening(), begin(0, "tool_use"), *pieces) is FailureClass.PROTOCOL
-    assert failure_class(opening(), b"data: " + b"x" * 5 * 1024 * 1024) is FailureClass.PROTOCOL
-
-
-@pytest.mark.parametrize("step", [7, 4096])
-def test_time_is_linear_on_a_large_event(step: int) -> None:
-    """1 MiB of text in one event, in small pieces, takes no more than its length times a constant."""
-    stream = opening() + begin(0, "text") + words(0, "x" * 1024 * 1024) + end(0) + stop() + LAST
-    started = time.process_time()
-    deltas, _ = whole(*(stream[at : at + step] for at in range(0, len(stream), step)))
-    assert len(deltas) == 1
-    assert time.process_time() - started < 3
