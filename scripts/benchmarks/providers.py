@@ -62,7 +62,7 @@ class _Spoken:
 
 SPOKEN: Final = (
     _Spoken("openai", "openai", "gpt-4o", "sk-sim"),
-    _Spoken("openai responses", "openai", "gpt-5-pro", "sk-sim", "openai_responses", "", WIRES["openai", "responses"]),
+    _Spoken("openai responses", "openai", "gpt-5-pro", "sk-sim", adapter=WIRES["openai", "responses"]),
     _Spoken("azure_openai", "azure_openai", "gpt-4o", "azure-sim"),
     _Spoken("anthropic", "anthropic", "claude-haiku-4-5", "sk-ant-sim"),
     _Spoken("gemini", "gemini", "gemini-2.5-flash", "AIza-sim"),

@@ -81,6 +81,14 @@ WIRES: Final = {
             thinks_back=True,
             seals=True,
         ),
+        # The first version that has all of the tests' features.
+        Wire(
+            "azure_openai",
+            "azure_openai",
+            "gpt-4o",
+            "azure-sim",
+            settings={"api_version": "2025-01-01-preview"},
+        ),
         # The last generation that takes temperature and top_p together.
         Wire("anthropic", "anthropic", "claude-3-7-sonnet-20250219", "sk-ant-sim", thinks_back=True, seals=True),
         Wire(
