@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.message import (
     MediaPart,
     Message,
@@ -108,6 +109,29 @@ def test_a_stream_has_another_path_and_the_same_body() -> None:
 def test_a_model_s_name_is_one_segment_of_the_path(name: str, path: str) -> None:
     """Whatever a caller may name, the call goes to the model's place."""
     assert ADAPTER.encode(SHORTEST, "google", name, stream=False).path == f"{path}:generateContent"
+
+
+@pytest.mark.parametrize(
+    ("base_url", "path"),
+    [
+        (BASE, "/models/m:generateContent"),
+        ("https://generativelanguage.googleapis.com/v1", "/models/m:generateContent"),
+        ("https://generativelanguage.googleapis.com", "/v1beta/models/m:generateContent"),
+        ("https://x.example/v1/projects/p/locations/l/publishers/google", "/models/m:generateContent"),
+    ],
+)
+def test_a_host_alone_gets_the_version_of_the_api(base_url: str, path: str) -> None:
+    """For calls, for embeddings and in the addresses of uploaded files."""
+    adapter = GeminiAdapter(AdapterTerms("google", base_url))
+    request = said(Message(Role.USER, (MediaPart("", file_id="files/1", provider="google"),)))
+    call = adapter.encode(request, "google", "m", stream=False)
+    assert call.path == path
+    version = path.removesuffix("/models/m:generateContent")
+    assert f'"{base_url}{version}/files/1"' in call.body.decode()
+    assert adapter.embeddings is not None
+    assert adapter.embeddings.encode_embed(EmbedRequest("m", ("a",), "r"), "google", "m").path.startswith(
+        f"{version}/m"
+    )
 
 
 CONVERSATIONS: dict[str, tuple[tuple[Message, ...], dict[str, Any]]] = {

@@ -16,6 +16,7 @@ from trunkline_server.providers.gemini.embeddings import GeminiEmbeddings
 from trunkline_server.providers.gemini.encode import encode_call
 from trunkline_server.providers.gemini.models import Thinking, traits_of
 from trunkline_server.providers.gemini.options import check_options
+from trunkline_server.providers.gemini.place import place_of
 from trunkline_server.providers.gemini.stream import GeminiStreamDecoder
 from trunkline_server.routing.failures import Failure
 
@@ -71,15 +72,15 @@ _OF_THINKING: Final = stated("reasoning_effort", "reasoning_max_tokens")
 class GeminiAdapter:
     """generateContent, unary and streamed. Without state: one instance serves any number of calls at once.
 
-    The base URL says which of Google's services it is: `https://generativelanguage.googleapis.com/v1beta`, or for
-    Vertex AI `https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google`.
+    The base URL says which of Google's services it is: `https://generativelanguage.googleapis.com/v1beta` (or without
+    the version), or for Vertex AI `https://LOCATION-aiplatform.googleapis.com/v1/projects/PROJECT/locations/LOCATION/publishers/google`.
     """
 
     features: frozenset[str] = FEATURES
 
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
         self._provider = terms.provider
-        self._base_url = terms.base_url
+        self._place = place_of(terms.base_url)
         self.embeddings: EmbeddingAdapter | None = GeminiEmbeddings(terms)
 
     def features_of(self, model: str) -> frozenset[str]:
@@ -99,7 +100,7 @@ class GeminiAdapter:
 
     def encode(self, request: ChatRequest, provider: str, model: str, *, stream: bool) -> WireCall:
         """Write the call; options of the request must have passed `check_options`."""
-        return encode_call(request, provider, model, self._base_url, stream=stream)
+        return encode_call(request, provider, model, self._place, stream=stream)
 
     def decode_answer(self, status: int, headers: Mapping[str, str], body: bytes) -> Answer:  # noqa: ARG002  the interface has it for protocols with meaningful 2xx codes
         """Read a whole 2xx answer; raise AttemptError if it is none."""

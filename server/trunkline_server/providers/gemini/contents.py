@@ -42,15 +42,16 @@ _MODEL: Final = "model"
 class Conversation:
     """Writes one conversation for the provider named `provider`; made for one call.
 
-    `signs_calls`: the model refuses function calls without a signature, so that those of others get `UNSIGNED`.
+    `root`: below it uploaded files are named. `signs_calls`: the model refuses function calls without a signature, so
+    that those of others get `UNSIGNED`.
     """
 
-    def __init__(self, provider: str, base_url: str, warnings: list[Warning_], *, signs_calls: bool) -> None:
+    def __init__(self, provider: str, root: str, warnings: list[Warning_], *, signs_calls: bool) -> None:
         self.contents: list[dict[str, Any]] = []
         self.system: list[WirePart] = []
         """The parts of `systemInstruction`."""
         self._provider = provider
-        self._base_url = base_url
+        self._root = root
         self._warnings = warnings
         self._signs_calls = signs_calls
         self._names: dict[str, str] = {}
@@ -104,7 +105,7 @@ class Conversation:
         if isinstance(part, TextPart | RefusalPart):
             parts.append({"text": part.text})
         elif isinstance(part, MediaPart):
-            parts.append(media_part(part, self._base_url))
+            parts.append(media_part(part, self._root))
         elif isinstance(part, ToolCallPart):
             self._leave_out(path, "a tool call outside a message of the assistant")
 
@@ -122,7 +123,7 @@ class Conversation:
         if isinstance(part, TextPart | RefusalPart):
             return {"text": part.text}
         if isinstance(part, MediaPart):
-            return media_part(part, self._base_url)
+            return media_part(part, self._root)
         if isinstance(part, ToolCallPart):
             self._names[part.id] = part.name
             return {"functionCall": {"id": part.id, "name": part.name, "args": self._arguments(part, path)}}
@@ -162,7 +163,7 @@ class Conversation:
             elif isinstance(part, ToolResultPart):
                 self._add_result_parts(part, inner, texts, media)
             elif isinstance(part, MediaPart) and part.file_id is None and media_kind(part)[1] in {"image", "document"}:
-                media.append(media_part(part, self._base_url))
+                media.append(media_part(part, self._root))
             elif not isinstance(part, ThinkingPart):
                 kind = "media of this kind" if isinstance(part, MediaPart) else "a tool call"
                 self._leave_out(inner, f"{kind} in a tool result")

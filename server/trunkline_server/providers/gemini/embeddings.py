@@ -17,8 +17,9 @@ from trunkline_server.providers.base import NO_TERMS, AdapterTerms, AttemptError
 from trunkline_server.providers.embedding import embed_answer, vector_of_numbers
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.gemini.classify import classify_under_ok, error_in
-from trunkline_server.providers.gemini.encode import UNARY_HEADERS, model_path
+from trunkline_server.providers.gemini.encode import UNARY_HEADERS
 from trunkline_server.providers.gemini.options import canonical
+from trunkline_server.providers.gemini.place import place_of, resource
 from trunkline_server.providers.gemini.words import left_out
 from trunkline_server.providers.json_wire import DECODING_ERRORS, encode_json
 
@@ -31,7 +32,6 @@ MACHINE_KEYS: Final = frozenset({"model", "requests", "instances"})
 TYPED_KEYS: Final = {"outputDimensionality": "dimensions", "taskType": "input_type"}
 """Keys that have a typed field of the request, and that field."""
 
-_VERTEX: Final = "/publishers/"
 _NO_TASKS: Final = "gemini-embedding-2"
 """Models that are told their task in the text itself, and take no field for it."""
 
@@ -78,7 +78,7 @@ class GeminiEmbeddings:
     """Texts as vectors. Without state: one instance serves any number of calls at once."""
 
     def __init__(self, terms: AdapterTerms = NO_TERMS) -> None:
-        self._on_vertex = _VERTEX in terms.base_url
+        self._place = place_of(terms.base_url)
 
     def max_inputs(self, model: str) -> int:
         """Return how many inputs one call takes."""
@@ -112,12 +112,11 @@ class GeminiEmbeddings:
         if request.dimensions is not None:
             settings["outputDimensionality"] = request.dimensions
         settings.update((canonical(key), value) for key, value in request.provider_options.get(provider, {}).items())
-        path = model_path(model)
         if self._predicts(model):
-            body, method = _prediction(request.inputs, settings), ":predict"
+            body, method = _prediction(request.inputs, settings), "predict"
         else:
-            body, method = self._batch(request.inputs, settings, path), ":batchEmbedContents"
-        return WireCall(path + method, UNARY_HEADERS, encode_json(body), tuple(warnings))
+            body, method = self._batch(request.inputs, settings, model), "batchEmbedContents"
+        return WireCall(self._place.method_path(model, method), UNARY_HEADERS, encode_json(body), tuple(warnings))
 
     def decode_embed(
         self,
@@ -138,14 +137,14 @@ class GeminiEmbeddings:
 
     def _predicts(self, model: str) -> bool:
         """Return whether a model is asked by `predict`: those on Vertex AI that are no Gemini models."""
-        return self._on_vertex and "gemini" not in model
+        return self._place.on_vertex and "gemini" not in model
 
-    def _batch(self, inputs: tuple[str, ...], settings: dict[str, Any], path: str) -> dict[str, Any]:
+    def _batch(self, inputs: tuple[str, ...], settings: dict[str, Any], model: str) -> dict[str, Any]:
         """Return the body of a batch. Vertex AI has the settings in an object, the Gemini API beside the text."""
-        if self._on_vertex:
+        if self._place.on_vertex:
             beside: dict[str, Any] = {"embedContentConfig": settings} if settings else {}
         else:
-            beside = {"model": path.removeprefix("/"), **settings}
+            beside = {"model": resource(model), **settings}
         return {"requests": [{"content": {"parts": [{"text": text}]}, **beside} for text in inputs]}
 
 

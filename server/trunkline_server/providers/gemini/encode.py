@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import quote
 
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import (
@@ -26,12 +25,13 @@ from trunkline_server.providers.base import WireCall
 from trunkline_server.providers.gemini.contents import Conversation
 from trunkline_server.providers.gemini.models import ModelTraits, traits_of
 from trunkline_server.providers.gemini.options import merge_options
+from trunkline_server.providers.gemini.place import Place
 from trunkline_server.providers.gemini.thinking import thinking_config
 from trunkline_server.providers.gemini.words import adjusted, left_out
 from trunkline_server.providers.json_wire import encode_json
 
-UNARY: Final = ":generateContent"
-STREAM: Final = ":streamGenerateContent?alt=sse"
+UNARY: Final = "generateContent"
+STREAM: Final = "streamGenerateContent?alt=sse"
 
 MAX_STOPS: Final = 5
 """Stop sequences that the provider takes."""
@@ -55,22 +55,13 @@ _SETTINGS: Final = {
 """Fields of `Sampling`, and their names in `generationConfig`."""
 
 _MODES: Final = {ToolMode.AUTO: "AUTO", ToolMode.NONE: "NONE", ToolMode.REQUIRED: "ANY"}
-_KINDS_OF_MODEL: Final = ("models/", "tunedModels/", "endpoints/")
 
 
-def model_path(model: str) -> str:
-    """Return the path of a model below the base URL: `models/` before its name, unless the name has its kind."""
-    for kind in _KINDS_OF_MODEL:
-        if model.startswith(kind):
-            return f"/{kind}{quote(model[len(kind) :], safe='@')}"
-    return f"/models/{quote(model, safe='@')}"
-
-
-def encode_call(request: ChatRequest, provider: str, model: str, base_url: str, *, stream: bool) -> WireCall:
+def encode_call(request: ChatRequest, provider: str, model: str, place: Place, *, stream: bool) -> WireCall:
     """Write the call for `model` of the provider named `provider`, whose name its options and tools carry."""
     warnings: list[Warning_] = []
     traits = traits_of(model)
-    talk = Conversation(provider, base_url, warnings, signs_calls=traits.signs_calls)
+    talk = Conversation(provider, place.root, warnings, signs_calls=traits.signs_calls)
     for number, message in enumerate(request.messages):
         talk.add(message, f"messages[{number}]")
     body: dict[str, Any] = {"contents": talk.contents}
@@ -89,7 +80,7 @@ def encode_call(request: ChatRequest, provider: str, model: str, base_url: str, 
     if options:
         merge_options(body, options)
     return WireCall(
-        path=model_path(model) + (STREAM if stream else UNARY),
+        path=place.method_path(model, STREAM if stream else UNARY),
         headers=_STREAM_HEADERS if stream else UNARY_HEADERS,
         body=encode_json(body),
         warnings=tuple(warnings),
