@@ -24,7 +24,6 @@ from trunkline_server.chat.message import (
     ToolCallPart,
     ToolResultPart,
 )
-from trunkline_server.providers.gemini.media import media_part
 from trunkline_server.providers.gemini.words import adjusted, left_out
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
 
@@ -35,6 +34,7 @@ UNSIGNED: Final = "skip_thought_signature_validator"
 (ai.google.dev/gemini-api/docs/thought-signatures, as of 2026-11), without which the conversation would be refused."""
 
 _SYSTEM: Final = frozenset({Role.SYSTEM, Role.DEVELOPER})
+_FILES: Final = "files/"
 _USER: Final = "user"
 _MODEL: Final = "model"
 
@@ -105,7 +105,7 @@ class Conversation:
         if isinstance(part, TextPart | RefusalPart):
             parts.append({"text": part.text})
         elif isinstance(part, MediaPart):
-            parts.append(media_part(part, self._root))
+            parts.append(_media_part(part, self._root))
         elif isinstance(part, ToolCallPart):
             self._leave_out(path, "a tool call outside a message of the assistant")
 
@@ -123,7 +123,7 @@ class Conversation:
         if isinstance(part, TextPart | RefusalPart):
             return {"text": part.text}
         if isinstance(part, MediaPart):
-            return media_part(part, self._root)
+            return _media_part(part, self._root)
         if isinstance(part, ToolCallPart):
             self._names[part.id] = part.name
             return {"functionCall": {"id": part.id, "name": part.name, "args": self._arguments(part, path)}}
@@ -163,13 +163,27 @@ class Conversation:
             elif isinstance(part, ToolResultPart):
                 self._add_result_parts(part, inner, texts, media)
             elif isinstance(part, MediaPart) and part.file_id is None and media_kind(part)[1] in {"image", "document"}:
-                media.append(media_part(part, self._root))
+                media.append(_media_part(part, self._root))
             elif not isinstance(part, ThinkingPart):
                 kind = "media of this kind" if isinstance(part, MediaPart) else "a tool call"
                 self._leave_out(inner, f"{kind} in a tool result")
 
     def _leave_out(self, path: str, what: str) -> None:
         self._warnings.append(left_out(path, what))
+
+
+def _media_part(part: MediaPart, root: str) -> dict[str, Any]:
+    """Return the part for `part`. What the types are that a model takes is the provider's to judge.
+
+    A file that was uploaded to the Gemini API is named `files/…`, and asked for by its full address below `root`.
+    """
+    if part.data is not None:
+        return {"inlineData": {"mimeType": part.mime_type, "data": part.data}}  # msgspec writes bytes as base64
+    uri = part.uri if part.uri is not None else part.file_id or ""
+    if part.file_id is not None and uri.startswith(_FILES):
+        uri = f"{root}/{uri}"
+    file = {"mimeType": part.mime_type, "fileUri": uri} if part.mime_type else {"fileUri": uri}
+    return {"fileData": file}
 
 
 class _ModelTurn:

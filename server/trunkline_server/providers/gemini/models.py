@@ -7,6 +7,7 @@ function call without a signature is refused. A name that tells no generation is
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from enum import Enum
@@ -46,6 +47,7 @@ class ModelTraits:
     budget_max: int = _FLASH_BUDGET_MAX
 
 
+@functools.lru_cache(maxsize=1024)
 def traits_of(model: str) -> ModelTraits:
     """Return what the name of a model tells."""
     found = _NAME.search(model)
