@@ -1,4 +1,4 @@
-"""Golden pairs: a neutral request and the JSON that Converse gets for it, held against the service's own model."""
+"""Golden pairs: a conversation and the JSON that Converse gets for it, held against the service's own model."""
 
 from __future__ import annotations
 
@@ -9,11 +9,26 @@ from typing import Any
 
 import pytest
 from tests.providers.bedrock.official import problems
+from tests.providers.bedrock.sending import (
+    CACHE_POINT,
+    CLAUDE,
+    HI,
+    LLAMA,
+    LOOK,
+    NOVA,
+    PDF,
+    PNG,
+    PNG_BLOCK,
+    SHORTEST,
+    encoded,
+    talk,
+    turn,
+    warned,
+)
 
 from trunkline_server.chat.message import (
     MediaPart,
     Message,
-    Part,
     RefusalPart,
     Role,
     TextPart,
@@ -21,50 +36,8 @@ from trunkline_server.chat.message import (
     ToolCallPart,
     ToolResultPart,
 )
-from trunkline_server.chat.request import (
-    ChatRequest,
-    FunctionTool,
-    JsonObjectOutput,
-    JsonSchemaOutput,
-    ProviderTool,
-    Sampling,
-    ToolChoice,
-    ToolMode,
-)
+from trunkline_server.chat.request import ChatRequest, JsonObjectOutput, ProviderTool, Sampling, ToolChoice, ToolMode
 from trunkline_server.providers.bedrock import BedrockAdapter
-
-CLAUDE = "us.anthropic.claude-sonnet-4-5-20250929-v1:0"
-NOVA = "amazon.nova-pro-v1:0"
-LLAMA = "meta.llama3-3-70b-instruct-v1:0"
-
-HI = Message(Role.USER, (TextPart("hi"),))
-SHORTEST = ChatRequest(model="default", messages=(HI,), request_id="r-1")
-PNG = MediaPart("image/png", data=b"\x89PNG")
-PDF = MediaPart("application/pdf", data=b"%PDF")
-LOOK = FunctionTool("look", "Looks.", {"type": "object", "properties": {"q": {"type": "string"}}})
-LOOK_SPEC = {"toolSpec": {"name": "look", "description": "Looks.", "inputSchema": {"json": LOOK.parameters}}}
-CACHE_POINT = {"cachePoint": {"type": "default"}}
-PNG_BLOCK = {"image": {"format": "png", "source": {"bytes": "iVBORw=="}}}
-
-
-def encoded(request: ChatRequest, model: str = CLAUDE, *, stream: bool = False) -> dict[str, Any]:
-    """Return the body of a call, which the service's own model finds nothing wrong in."""
-    body = json.loads(BedrockAdapter().encode(request, "bedrock", model, stream=stream).body)
-    assert problems("ConverseStream" if stream else "Converse", body) == ""
-    return dict(body)
-
-
-def warned(request: ChatRequest, model: str = CLAUDE) -> list[tuple[str, str]]:
-    call = BedrockAdapter().encode(request, "bedrock", model, stream=False)
-    return [(warning.code, warning.field) for warning in call.warnings]
-
-
-def talk(*messages: Message) -> ChatRequest:
-    return replace(SHORTEST, messages=messages, tools=(LOOK,))
-
-
-def turn(role: Role, *parts: Part, name: str | None = None) -> ChatRequest:
-    return talk(Message(role, parts, name))
 
 
 def test_the_shortest_call_has_messages_only() -> None:
@@ -370,107 +343,6 @@ def test_without_tools_on_offer_calls_are_words(request_: ChatRequest) -> None:
         user({"text": "(result of look)"}, {"text": "4"}, PNG_BLOCK),
     ]
     assert warned(request_) == [("ADJUSTED_FIELD", "messages[1].parts[1]")]
-
-
-def test_sampling() -> None:
-    """The four common settings have fields of the API."""
-    sampling = Sampling(temperature=0.0, top_p=0.5, max_output_tokens=7, stop=("END", "\n"))
-    assert encoded(replace(SHORTEST, sampling=sampling), NOVA)["inferenceConfig"] == {
-        "maxTokens": 7,
-        "temperature": 0.0,
-        "topP": 0.5,
-        "stopSequences": ["END", "\n"],
-    }
-
-
-def test_tools_and_their_choice() -> None:
-    """Functions are written field by field, with a schema if they have none, a tool of this provider as its JSON."""
-    tools = (LOOK, FunctionTool("wait", "", strict=True), ProviderTool("bedrock", {"systemTool": {"name": "search"}}))
-    body = encoded(replace(SHORTEST, tools=tools, tool_choice=ToolChoice(function="look", parallel=True)))
-    empty = {"type": "object", "properties": {}}
-    assert body["toolConfig"] == {
-        "tools": [
-            LOOK_SPEC,
-            {"toolSpec": {"name": "wait", "inputSchema": {"json": empty}, "strict": True}},
-            {"systemTool": {"name": "search"}},
-        ],
-        "toolChoice": {"tool": {"name": "look"}},
-    }
-
-
-@pytest.mark.parametrize(
-    ("mode", "choice"),
-    [(ToolMode.AUTO, {"auto": {}}), (ToolMode.REQUIRED, {"any": {}})],
-)
-def test_tool_modes(mode: ToolMode, choice: Any) -> None:
-    """A mode has its word."""
-    body = encoded(replace(SHORTEST, tools=(LOOK,), tool_choice=ToolChoice(mode)))
-    assert body["toolConfig"] == {"tools": [LOOK_SPEC], "toolChoice": choice}
-
-
-def test_a_model_that_must_call_nothing_gets_no_tools() -> None:
-    """The service has no word for it; without tools nothing can be called."""
-    request = replace(SHORTEST, tools=(LOOK,), tool_choice=ToolChoice(ToolMode.NONE))
-    assert "toolConfig" not in encoded(request)
-    assert warned(request) == []
-
-
-def test_a_schema_is_sent_as_a_text() -> None:
-    """The form of the answer is a field of the API; the schema in it is a string."""
-    schema = {"type": "object", "properties": {"größe": {"type": "integer", "minimum": 3}}}
-    request = replace(SHORTEST, output=JsonSchemaOutput("point", schema, strict=True))
-    body = encoded(request, NOVA)
-    text_format = body["outputConfig"]["textFormat"]
-    assert text_format["type"] == "json_schema"
-    assert text_format["structure"]["jsonSchema"]["name"] == "point"
-    assert json.loads(text_format["structure"]["jsonSchema"]["schema"]) == schema
-    assert warned(request, NOVA) == []
-
-
-def test_claude_keeps_to_a_part_of_schemas() -> None:
-    """Its schemas are made as its maker takes them, and what cannot be kept to is told."""
-    schema = {"type": "object", "properties": {"size": {"type": "integer", "minimum": 3}}}
-    request = replace(SHORTEST, output=JsonSchemaOutput("point", schema))
-    sent = json.loads(encoded(request)["outputConfig"]["textFormat"]["structure"]["jsonSchema"]["schema"])
-    assert sent["additionalProperties"] is False
-    assert "minimum" not in sent["properties"]["size"]
-    assert warned(request) == [("ADJUSTED_FIELD", "output.json_schema.schema_json")]
-
-
-def test_options_go_where_they_belong() -> None:
-    """The API's fields into the body, the model's into its own, and only those of the serving provider."""
-    request = replace(
-        SHORTEST,
-        sampling=Sampling(temperature=1.0, max_output_tokens=5, top_k=3),
-        provider_options={
-            "bedrock": {
-                "requestMetadata": {"team": "a"},
-                "inferenceConfig": {"temperature": 0.5},
-                "top_k": 7,
-                "anthropic_beta": ["x"],
-            },
-            "gemini": {"x": 1},
-        },
-    )
-    body = encoded(request)
-    assert body["requestMetadata"] == {"team": "a"}
-    assert body["inferenceConfig"] == {"temperature": 0.5, "maxTokens": 5}
-    assert body["additionalModelRequestFields"] == {"top_k": 7, "anthropic_beta": ["x"]}
-
-
-@pytest.mark.parametrize(
-    ("model", "path"),
-    [
-        (
-            "arn:aws:bedrock:us-east-1:1:inference-profile/us.amazon.nova-lite-v1:0",
-            "/model/arn%3Aaws%3Abedrock%3Aus-east-1%3A1%3Ainference-profile%2Fus.amazon.nova-lite-v1%3A0/converse",
-        ),
-        ("a b/../c?d#e%2F", "/model/a%20b%2F..%2Fc%3Fd%23e%252F/converse"),
-    ],
-)
-def test_model_ids_are_encoded(model: str, path: str) -> None:
-    """No id can leave its place in the path."""
-    assert BedrockAdapter().encode(SHORTEST, "bedrock", model, stream=False).path == path
 
 
 def test_pictures_are_base64() -> None:
