@@ -78,6 +78,10 @@ TURNS: dict[str, tuple[tuple[Message, ...], list[dict[str, Any]]]] = {
         (HI, Message(Role.USER, (TextPart("there"),)), Message(Role.ASSISTANT, (TextPart("yes?"),))),
         [user({"text": "hi"}, {"text": "there"}), assistant({"text": "yes?"})],
     ),
+    "a turn of which nothing is left does not part its neighbours": (
+        (HI, Message(Role.ASSISTANT, (ThinkingPart("hm"), TextPart(" "))), Message(Role.USER, (TextPart("there"),))),
+        [user({"text": "hi"}, {"text": "there"})],
+    ),
     "blank texts say nothing": (
         (Message(Role.USER, (TextPart(""), TextPart("a"), TextPart(" \n"))), Message(Role.ASSISTANT, (TextPart(" "),))),
         [user({"text": "a"})],

@@ -84,7 +84,7 @@ class ConversationWriter:
                 self._say(message, path)
             if number in cached:
                 self._mark(message)
-        self._turns = [turn for turn in self._turns if turn.results or turn.others]
+        self._turns = _joined(self._turns)
         for turn in self._turns:
             _with_text(turn)
         self._end_without_blanks()
@@ -116,6 +116,9 @@ class ConversationWriter:
 
     def _say(self, message: Message, path: str) -> None:
         role = "assistant" if message.role is Role.ASSISTANT else "user"
+        if self._turns and not (self._turns[-1].results or self._turns[-1].others):
+            # Nothing of it can be said, such as another vendor's thinking alone: its neighbours meet.
+            self._turns.pop()
         if not self._turns or self._turns[-1].role != role:
             self._turns.append(Turn(role))
         turn = self._turns[-1]
@@ -182,6 +185,20 @@ class ConversationWriter:
 
     def _leave_out(self, part: Part, path: str, role: Role) -> None:
         self._warnings.append(unsupported(path, _what(part, role)))
+
+
+def _joined(turns: list[Turn]) -> list[Turn]:
+    """Return the turns that have something in them; those that an empty one stood between are one."""
+    joined: list[Turn] = []
+    for turn in turns:
+        if not turn.results and not turn.others:
+            continue
+        if joined and joined[-1].role == turn.role:
+            joined[-1].results += turn.results
+            joined[-1].others += turn.others
+        else:
+            joined.append(turn)
+    return joined
 
 
 def _with_text(turn: Turn) -> None:
