@@ -21,9 +21,12 @@ THINKS = {"type": "enabled", "budget_tokens": 1024}
 
 
 async def post(simulator: Simulator, headers: dict[str, str] | None = None, **changes: Any) -> httpx.Response:
+    """Ask for an answer; `...` takes a field away, an empty text a header."""
+    sent = {name: value for name, value in {**HEADERS, **(headers or {})}.items() if value}
     body = {"model": CLASSIC, "max_tokens": 2000, "messages": [HI], **changes}
+    body = {name: value for name, value in body.items() if value is not ...}
     async with httpx.AsyncClient(base_url=simulator.url_of("anthropic"), trust_env=False) as http:
-        return await http.post("/v1/messages", json=body, headers={**HEADERS, **(headers or {})})
+        return await http.post("/v1/messages", json=body, headers=sent)
 
 
 def turns(*messages: Any) -> dict[str, Any]:
@@ -38,11 +41,18 @@ def image(**source: Any) -> dict[str, Any]:
     return {"type": "image", "source": source}
 
 
+def document(**source: Any) -> dict[str, Any]:
+    return {"type": "document", "source": source}
+
+
 PNG = {"type": "base64", "media_type": "image/png", "data": "iVBORw=="}
 SCHEMA = {"type": "object", "properties": {}, "additionalProperties": False}
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "no limit": ({"max_tokens": None}, "max_tokens: Input should be a valid integer"),
+    "a limit below 0": ({"max_tokens": -1}, "max_tokens: Input should be greater than or equal to 0"),
+    "no type": (turns({"role": "user", "content": [{"text": "x"}]}), "messages.0.content.0"),
+    "no model": ({"model": ...}, "model: Field required"),
     "unknown field": ({"max_completion_tokens": 5}, "max_completion_tokens: Extra inputs are not permitted"),
     "unknown field inside": (
         turns({**HI, "name": "ann"}),
@@ -72,7 +82,30 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "picture's data": (turns(user(image(**{**PNG, "data": "%%"}))), "Invalid base64 data"),
     "picture's address": (turns(user(image(type="url", url="gs://b/1"))), "Input should be a valid URL"),
+    "picture without data": (
+        turns(user(image(type="base64", media_type="image/png", data=""))),
+        "data: Field required",
+    ),
+    "picture of words": (turns(user(image(type="text", media_type="text/plain", data="x"))), "Input tag 'text' found"),
+    "document's type": (turns(user(document(**PNG))), "media_type: Input should be 'application/pdf'"),
+    "document of other words": (
+        turns(user(document(type="text", media_type="text/html", data="x"))),
+        "Input should be plain text",
+    ),
     "a file without leave": (turns(user(image(type="file", file_id="f"))), "the Files API beta is required"),
+    "call of the user's": (turns(user(*CALLED["content"])), "only permitted in `assistant` messages"),
+    "result of the assistant's": (
+        turns(HI, {"role": "assistant", "content": [RESULT]}, HI),
+        "`tool_result` blocks can only be in `user` messages",
+    ),
+    "empty text in a result": (
+        turns(HI, CALLED, user({**RESULT, "content": [{"type": "text", "text": ""}]})),
+        "must be non-empty",
+    ),
+    "instructions in pictures": (
+        {"model": LATE, **turns(HI, {"role": "system", "content": [image(**PNG)]})},
+        "system messages may only contain text",
+    ),
     "call without a result": (turns(HI, CALLED, HI), "`tool_use` ids were found without `tool_result` blocks"),
     "call at the end": (turns(HI, CALLED), "`tool_use` ids were found without `tool_result` blocks"),
     "result without a call": (turns(user(RESULT)), "unexpected `tool_use_id` found in `tool_result` blocks: t1"),
@@ -112,6 +145,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "unknown tool": ({"tools": [TOOL], "tool_choice": {"type": "tool", "name": "x"}}, "Tool 'x' not found"),
     "one name twice": ({"tools": [TOOL, TOOL]}, "Tool names must be unique"),
     "odd name": ({"tools": [{**TOOL, "name": "a.b"}]}, "tools.0.custom.name: String should match pattern"),
+    "arguments that are no object": (
+        {"tools": [{"name": "f", "input_schema": {"type": "string"}}]},
+        "input_schema.type: Input should be 'object'",
+    ),
     "no schema": ({"tools": [{"name": "f"}]}, "tools.0.custom.input_schema: Field required"),
     "field of others": ({"tools": [{**TOOL, "parameters": {}}]}, "tools.0.custom.parameters: Extra inputs"),
     "effort of old": ({"output_config": {"effort": "low"}}, "does not support the effort level 'low'"),
@@ -119,6 +156,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "open object": (
         {"output_config": {"format": {"type": "json_schema", "schema": {"type": "object"}}}},
         "'additionalProperties' must be explicitly set to false",
+    ),
+    "one of several": (
+        {"output_config": {"format": {"type": "json_schema", "schema": {"oneOf": [SCHEMA]}}}},
+        "'oneOf' is not supported",
     ),
     "bound inside": (
         {
@@ -147,6 +188,15 @@ async def test_what_the_service_refuses_is_refused_in_its_words(simulator: Simul
 
 
 TAKEN: dict[str, dict[str, Any]] = {
+    "pictures and documents": turns(
+        user(
+            image(**PNG),
+            document(type="base64", media_type="application/pdf", data="JVBERi0="),
+            document(type="text", media_type="text/plain", data="x"),
+            document(type="url", url="https://example.org/a.pdf"),
+        )
+    ),
+    "a result in blocks": turns(HI, CALLED, user({**RESULT, "content": [{"type": "text", "text": "x"}, image(**PNG)]})),
     "neighbours of one role": turns(HI, HI),
     "instructions behind the user": {"model": LATE, **turns(HI, {"role": "system", "content": "x"})},
     "a prefill of old": turns(HI, YES),
@@ -183,6 +233,7 @@ async def test_unknown_fields_are_ignored_if_the_scenario_says_so(simulator: Sim
     ("headers", "status", "words"),
     [
         ({"x-api-key": ""}, 401, "x-api-key header is required"),
+        ({"anthropic-version": ""}, 400, "anthropic-version: header is required"),
         ({"anthropic-version": "1999-12-31"}, 400, "is not a valid version"),
         ({"anthropic-version": "2026-10-21"}, 400, "temperature: Extra inputs are not permitted"),
     ],
@@ -203,3 +254,5 @@ async def test_other_paths_are_told_too(simulator: Simulator) -> None:
         assert (lost.status_code, lost.json()["error"]["type"]) == (404, "not_found_error")
         nameless = await http.post("/v1/messages", content=b"{", headers={"anthropic-version": ""})
         assert nameless.status_code == 400
+        garbage = await http.post("/v1/messages", content=b"{")
+        assert (garbage.status_code, "not valid JSON" in garbage.text) == (400, True)

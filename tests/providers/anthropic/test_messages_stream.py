@@ -295,3 +295,10 @@ def test_an_error_behind_the_reason_to_stop_is_too_late() -> None:
         opening(), TEXT, stop(), event("error", error={"type": "api_error", "message": "x"}), b"data: {\n\n"
     )
     assert stream.failure is None
+
+
+def test_a_start_that_tells_nothing_is_one_too() -> None:
+    """The answer needs neither its id nor the prompt's figures."""
+    deltas, stream = whole(event("message_start"), TEXT, stop(), LAST)
+    assert deltas == [TextDelta(0, "a")]
+    assert stream.usage == Usage(None, 15, source=UsageSource.PROVIDER)

@@ -103,6 +103,12 @@ def test_a_peer_cannot_make_it_grow_without_end() -> None:
     assert failure_class(opening(), b"data: " + b"x" * 5 * 1024 * 1024) is FailureClass.PROTOCOL
 
 
+def test_what_is_too_large_behind_the_reason_to_stop_is_too_late() -> None:
+    """The answer is whole, and nothing more is read."""
+    deltas, stream = whole(opening() + TEXT + stop(), b"data: " + b"x" * 5 * 1024 * 1024, words(0, "b"))
+    assert (deltas, stream.failure) == ([TextDelta(0, "a")], None)
+
+
 @pytest.mark.parametrize("step", [7, 4096])
 def test_time_is_linear_on_a_large_event(step: int) -> None:
     """1 MiB of text in one event, in small pieces, takes no more than its length times a constant."""
