@@ -1,4 +1,8 @@
-"""Whole answers: JSON in, neutral answers or classified failures out."""
+"""Whole answers: JSON in, neutral answers or classified failures out.
+
+The forms are those of ai.google.dev/api/generate-content#GenerateContentResponse and of google-genai 3.4.0 (`types.
+GenerateContentResponse`), signatures as ai.google.dev/gemini-api/docs/thought-signatures has them, read in 2026-11.
+"""
 
 from __future__ import annotations
 
@@ -203,6 +207,14 @@ FAILURES: dict[str, tuple[object, FailureClass]] = {
     "a call without a name": (chunk({"functionCall": {"args": {}}}, finish="STOP"), FailureClass.PROTOCOL),
     "a call in pieces": (
         chunk({"functionCall": {"name": "f", "willContinue": True}}, finish="STOP"),
+        FailureClass.PROTOCOL,
+    ),
+    "arguments that are no UTF-8": (
+        b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":"\xff"}}}]},"finishReason":"STOP"}]}',
+        FailureClass.PROTOCOL,
+    ),
+    "arguments that are no JSON": (
+        b'{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":{"a":"\\x"}}}]},"finishReason":"STOP"}]}',
         FailureClass.PROTOCOL,
     ),
     "calls without end": (chunk(*[call("f", {})] * 300, finish="STOP"), FailureClass.PROTOCOL),

@@ -1,4 +1,8 @@
-"""Golden pairs: a neutral request and the JSON that generateContent gets for it."""
+"""Golden pairs: a neutral request and the JSON that generateContent gets for it.
+
+The forms are those of ai.google.dev/api/generate-content and ai.google.dev/api/caching#Content, and of google-genai
+3.4.0 (`types.Content`, `types.GenerateContentConfig`), read in 2026-11; `test_gemini_official_shape` holds them to it.
+"""
 
 from __future__ import annotations
 
@@ -150,7 +154,14 @@ CONVERSATIONS: dict[str, tuple[tuple[Message, ...], dict[str, Any]]] = {
         (HI, Message(Role.USER, (TextPart("there"),)), Message(Role.ASSISTANT, (TextPart("a"), RefusalPart("b")))),
         {"contents": [user({"text": "hi"}, {"text": "there"}), model({"text": "a"}, {"text": "b"})]},
     ),
-    "nothing said is no content": ((HI, Message(Role.ASSISTANT, ())), {"contents": [user({"text": "hi"})]}),
+    "nothing said is no content": (
+        (Message(Role.SYSTEM, (TextPart(""),)), HI, Message(Role.ASSISTANT, (TextPart(""),)), Message(Role.USER, ())),
+        {"contents": [user({"text": "hi"})]},
+    ),
+    "a seal on a text without a character": (
+        (HI, Message(Role.ASSISTANT, (TextPart("a"), own("", "czE="), TextPart("")))),
+        {"contents": [user({"text": "hi"}), model({"text": "a"}, {"text": "", "thoughtSignature": "czE="})]},
+    ),
     "media by data": (
         (Message(Role.USER, (TextPart("what?"), PNG, MediaPart("audio/ogg", data=b"Ogg"))),),
         {

@@ -1,4 +1,8 @@
-"""Streams: server-sent events in, deltas and ends out."""
+"""Streams: server-sent events in, deltas and ends out.
+
+The forms are those of ai.google.dev/api/generate-content#method:-models.streamgeneratecontent, read in 2026-11; each
+event is a whole GenerateContentResponse.
+"""
 
 from __future__ import annotations
 

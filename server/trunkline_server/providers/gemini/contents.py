@@ -2,7 +2,8 @@
 
 The protocol knows two voices, `user` and `model`; neighbours of one voice are one content. Results of functions are the
 user's, in a content of their own: all that answer one turn of the model stand together, and nothing else among them.
-A result names its function, so the name is looked up in the calls before it.
+A result names its function, so the name is looked up in the calls before it. Texts without a character are left out, as
+the service refuses them; only a signature may stand on one.
 """
 
 from __future__ import annotations
@@ -97,13 +98,15 @@ class Conversation:
             self._warnings.append(adjusted(path, told))
         for number, part in enumerate(message.parts):
             if isinstance(part, TextPart):
-                self.system.append({"text": part.text})
+                if part.text:
+                    self.system.append({"text": part.text})
             elif not isinstance(part, ThinkingPart):
                 self._leave_out(f"{path}.parts[{number}]", "anything but text in a system message")
 
     def _add_user_part(self, part: Part, path: str, parts: list[WirePart]) -> None:
         if isinstance(part, TextPart | RefusalPart):
-            parts.append({"text": part.text})
+            if part.text:
+                parts.append({"text": part.text})
         elif isinstance(part, MediaPart):
             parts.append(_media_part(part, self._root))
         elif isinstance(part, ToolCallPart):
@@ -216,6 +219,8 @@ class _ModelTurn:
             self._called = True
         if signature is not None:
             part["thoughtSignature"] = signature
+        elif part.get("text") == "":
+            return
         self._parts.append(part)
 
     def whole(self) -> list[WirePart]:

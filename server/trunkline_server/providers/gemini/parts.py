@@ -21,6 +21,7 @@ from trunkline_server.chat.answer import (
 )
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.gemini.wire import CandidateWire, FunctionCallWire, PartWire, arguments_text
+from trunkline_server.providers.json_wire import DECODING_ERRORS
 from trunkline_server.providers.tool_arguments import MAX_ARGUMENTS_CHARS, MAX_CALLS, NO_ARGUMENTS, made_id
 
 _NOTHING: Final = 0
@@ -123,7 +124,10 @@ class AnswerParts:
             raise protocol_error("a function call has no name")
         if call.partial_args or call.will_continue:
             raise protocol_error("a function call in pieces, which was not asked for")
-        arguments = arguments_text(call.args) or NO_ARGUMENTS
+        try:
+            arguments = arguments_text(call.args) or NO_ARGUMENTS
+        except DECODING_ERRORS:
+            raise protocol_error("a function call's arguments are no JSON") from None  # it may hold the answer's words
         self._chars += len(arguments)
         if self._calls >= MAX_CALLS or self._chars > MAX_ARGUMENTS_CHARS:
             raise protocol_error("its function calls are without bounds")

@@ -11,6 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
+from trunkline_server.providers.json_wire import decode_any
+
 
 class FunctionCallWire(msgspec.Struct, gc=False, rename="camel"):
     """A call of a function. `partial_args` and `will_continue` stand for one in pieces, which is never asked for."""
@@ -111,11 +113,13 @@ _COMPACT: Final = -1
 def arguments_text(raw: msgspec.Raw) -> str:
     """Return a call's arguments as text without line breaks around them; empty if there are none.
 
-    Whole answers come printed on many lines, streams do not. Only the white space between the values goes.
+    Whole answers come printed on many lines, streams do not. Only the white space between the values goes. What was
+    skipped as raw JSON was not looked at closely, so it is here: raise one of DECODING_ERRORS if it is no JSON.
     """
     text = bytes(raw)
     if text in _NO_ARGUMENTS:
         return ""
+    decode_any(text)
     if b"\n" in text:
         text = msgspec.json.format(text, indent=_COMPACT)
     return text.decode()
