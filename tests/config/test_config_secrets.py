@@ -96,6 +96,8 @@ def test_one_trailing_newline_of_a_file_is_cut(tmp_path: Path, content: str) -> 
         (PLAIN.encode() + b"\x00", "secret_unusable"),
         (PLAIN.encode() + b"\xff", "secret_unusable"),
         (PLAIN.encode() + b" ", "secret_unusable"),
+        (b'{"key": "' + PLAIN.encode() + b'\x00"}', "secret_unusable"),
+        (b'{"key": "' + PLAIN.encode() + b'"}\nx-more: 1', "secret_unusable"),
         (b"x" * (MAX_SECRET_BYTES + 1), "secret_too_large"),
     ],
 )
@@ -103,6 +105,16 @@ def test_unusable_files_are_refused(tmp_path: Path, content: bytes, code: str) -
     """What could not go into a header, or is no secret by its size, is refused."""
     (tmp_path / "key").write_bytes(content)
     assert refused(resolver(tmp_path), "file:key") == code
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\n\n"])
+def test_a_document_may_have_many_lines(tmp_path: Path, ending: str) -> None:
+    """A file of a cloud's credentials is read as it was downloaded: JSON that is printed over many lines."""
+    document = '{\n  "type": "service_account",\r\n\t"project_id": "p"\n}'
+    (tmp_path / "account.json").write_text(document + ending, newline="")
+    found = resolver(tmp_path, {"G_API_KEY": document})
+    assert found.resolve("file:account.json").reveal().strip() == document
+    assert found.resolve("env:G_API_KEY").reveal() == document
 
 
 def test_the_largest_file_is_still_read(tmp_path: Path) -> None:

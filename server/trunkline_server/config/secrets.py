@@ -22,8 +22,9 @@ MAX_SECRET_BYTES: Final = 64 * 1024
 """Largest secret file."""
 
 _ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,255}")
-# It goes into a header: printable ASCII, and no blanks at its ends, which a header would lose.
-_USABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
+# It goes into a header: printable ASCII, and no blanks at its ends, which a header would lose. But for documents:
+# clouds give out their credentials as JSON of many lines, of which nothing goes into a header as it stands.
+_USABLE = re.compile(r"[!-~](?:[ -~]*[!-~])?|\s*\{[ -~\t\r\n]*\}\s*", re.ASCII)
 
 
 class SecretError(Exception):
@@ -131,5 +132,5 @@ def _unusable(where: str) -> SecretError:
     return SecretError(
         "secret_unusable",
         f"{where} that it names holds what no header can carry: a secret is one line of printable ASCII"
-        " without blanks at its ends",
+        " without blanks at its ends, or a JSON document in ASCII",
     )

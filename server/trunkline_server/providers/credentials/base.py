@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
 
@@ -47,6 +48,16 @@ class Signer(Protocol):
 Credential = StaticHeaders | Signer
 
 
+_ONE_LINE: Final = re.compile(r"[ -~]+")
+
+
+def as_header(name: str, secret: str, scheme: str = "") -> StaticHeaders:
+    """Return the credential of a secret that is sent as it is in one header; raise CredentialError if it cannot be."""
+    if _ONE_LINE.fullmatch(secret) is None:
+        raise CredentialError("is no API key: a key is one line of printable ASCII")
+    return StaticHeaders({name: scheme + secret})
+
+
 def bearer(secret: str) -> StaticHeaders:
-    """Return the credential of a bearer token."""
-    return StaticHeaders({"authorization": f"Bearer {secret}"})
+    """Return the credential of a bearer token; raise CredentialError for what no header can carry."""
+    return as_header("authorization", secret, "Bearer ")
