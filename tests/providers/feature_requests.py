@@ -20,7 +20,9 @@ from trunkline_server.chat.request import (
 
 PLAIN = ChatRequest("default", (Message(Role.USER, (TextPart("hello"),)),), "r1")
 SCHEMA = {"type": "object", "properties": {"marker_property": {"type": "string"}}, "required": ["marker_property"]}
-TOOL = FunctionTool("look_up", "Looks things up.", {"type": "object", "properties": {"q": {"type": "string"}}})
+TOOL = FunctionTool(
+    "look_up", "Looks things up.", {"type": "object", "properties": {"q": {"type": "string"}}, "required": ["q"]}
+)
 BYTES = b"%PDF-1.7 bytes of a marker"
 TEXT = b"a text document with a marker in it"
 

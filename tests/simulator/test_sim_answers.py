@@ -217,6 +217,7 @@ async def test_models_are_listed(simulator: Simulator, client: AsyncOpenAI) -> N
         ({"model": "m", "messages": HELLO, "top_logprobs": 2}, "top_logprobs", "invalid_value"),
         ({"model": "m", "messages": HELLO, "stop": ["a"] * 5}, "stop", "array_above_max_length"),
         ({"model": "m", "messages": HELLO, "tool_choice": "auto"}, "tool_choice", None),
+        ({"model": "m", "messages": [*HELLO, {"role": "assistant"}]}, "messages[1].content", "invalid_type"),
         (
             {"model": "m", "messages": [{"role": "assistant", "tool_calls": [{"id": "c" * 41}]}]},
             "messages[0].tool_calls[0].id",

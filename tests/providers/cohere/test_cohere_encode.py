@@ -277,14 +277,36 @@ def test_what_is_left_out_is_told_with_its_path(case: str) -> None:
 
 def test_tools_and_their_strictness() -> None:
     """Functions are written field by field; a schema is always there; all strict is one word."""
-    request = replace(SHORTEST, tools=(replace(LOOK, strict=True), FunctionTool("wait", strict=True)))
+    needed = {**(LOOK.parameters or {}), "required": ["q"]}
+    request = replace(SHORTEST, tools=(replace(LOOK, parameters=needed, strict=True),))
     body = encoded(request)
     assert body["tools"] == [
-        {"type": "function", "function": {"name": "look", "description": "looks", "parameters": LOOK.parameters}},
-        {"type": "function", "function": {"name": "wait", "parameters": {"type": "object", "properties": {}}}},
+        {"type": "function", "function": {"name": "look", "description": "looks", "parameters": needed}},
     ]
     assert body["strict_tools"] is True
     assert warned(request) == []
+
+
+def test_a_turn_that_says_nothing_is_left_out() -> None:
+    """Another vendor's thinking alone, a blank answer and blank instructions: the API refuses empty turns."""
+    messages = (
+        Message(Role.SYSTEM, (TextPart(""),)),
+        Message(Role.USER, (TextPart("hi"),)),
+        Message(Role.ASSISTANT, (ThinkingPart("hm", provider="elsewhere"),)),
+        Message(Role.ASSISTANT, (TextPart(""),)),
+        Message(Role.USER, (TextPart("and now?"),)),
+    )
+    body = encoded(replace(SHORTEST, messages=messages))
+    assert body["messages"] == [{"role": "user", "content": "hi"}, {"role": "user", "content": "and now?"}]
+
+
+def test_strictness_about_a_function_without_a_required_parameter_is_left_out() -> None:
+    """The API refuses it for all of them, and whoever asked for it is told."""
+    request = replace(SHORTEST, tools=(replace(LOOK, strict=True), FunctionTool("wait", strict=True)))
+    body = encoded(request)
+    assert body["tools"][1]["function"] == {"name": "wait", "parameters": {"type": "object", "properties": {}}}
+    assert "strict_tools" not in body
+    assert [path for _, path in warned(request)] == ["tools[0].function.strict", "tools[1].function.strict"]
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,14 @@ def _add_tools(
             warnings.append(left_out(f"tools[{number}].provider", "a tool that a provider runs"))
         else:
             functions.append(tool)
-    strict = bool(functions) and all(tool.strict for tool in functions)
+    # The API refuses to be strict about a function without a parameter that is required.
+    strict = bool(functions) and all(tool.strict and (tool.parameters or {}).get("required") for tool in functions)
     if not strict:
         warnings.extend(
-            left_out(f"tools[{number}].function.strict", "strictness for some functions and not for all")
+            left_out(
+                f"tools[{number}].function.strict",
+                "strictness, unless all functions have it and a required parameter each,",
+            )
             for number, tool in enumerate(tools)
             if isinstance(tool, FunctionTool) and tool.strict
         )

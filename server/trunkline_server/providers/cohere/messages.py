@@ -71,7 +71,8 @@ class ConversationWriter:
             self._warnings.append(moved(path))
         for number, part in enumerate(message.parts):
             if isinstance(part, TextPart):
-                self._system.append({"type": "text", "text": part.text})
+                if part.text:
+                    self._system.append({"type": "text", "text": part.text})
             elif not isinstance(part, ThinkingPart):
                 self._leave_out(part, f"{path}.parts[{number}]", message.role)
 
@@ -84,7 +85,10 @@ class ConversationWriter:
         if results and results == len(message.parts):
             return
         if message.role is Role.ASSISTANT:
-            self._messages.append(self._assistant(message, path))
+            turn = self._assistant(message, path)
+            # Another vendor's thinking alone, say: the API refuses a turn that says nothing.
+            if any(turn.get(name) for name in ("content", "tool_plan", "tool_calls")):
+                self._messages.append(turn)
         elif message.role is Role.USER:
             self._messages.append({"role": "user", "content": self._user_content(message, path)})
         else:

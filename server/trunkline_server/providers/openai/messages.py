@@ -142,7 +142,8 @@ def _assistant(message: Message, path: str, writing: _Writing) -> dict[str, Any]
             function = {"name": part.name, "arguments": part.arguments_json}
             calls.append({"id": writing.tool_id(part.id), "type": "function", "function": function})
         elif isinstance(part, RefusalPart):
-            refusals.append(part.text)
+            if part.text:
+                refusals.append(part.text)
         elif isinstance(part, MediaPart):
             writing.left_out(f"{path}.parts[{number}]", _what(part, message.role))
     turn: dict[str, Any] = {"role": "assistant"}

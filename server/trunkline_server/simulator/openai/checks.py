@@ -54,7 +54,7 @@ def _check_messages(messages: list[Message]) -> None:
             _check_tool_message(message, open_calls, index)
             continue
         _check_answered(open_calls, index)
-        if message.content is None and message.role != "assistant":
+        if message.content is None and not _may_be_without_content(message):
             raise RequestRefusedError(
                 f"Invalid value for 'content': expected a string, got null. (at {where})",
                 param=f"{where}.content",
@@ -65,6 +65,12 @@ def _check_messages(messages: list[Message]) -> None:
             _check_call_id(call.id, f"{where}.tool_calls[{number}].id")
             open_calls.add(call.id)
     _check_answered(open_calls, len(messages))
+
+
+def _may_be_without_content(message: Message) -> bool:
+    return message.role == "assistant" and bool(
+        message.tool_calls or message.refusal or message.audio or message.function_call
+    )
 
 
 def _check_call_id(call_id: str, path: str) -> None:
