@@ -128,6 +128,7 @@ async def test_nothing_of_a_secret_shows(endpoint: TokenEndpoint, transport: Aio
         (400, {"error": "<b>" + "x" * 99}, "KEY_REJECTED", "(HTTP 400)"),
         (200, {"token_type": "Bearer"}, "SERVER_ERROR", "holds none (HTTP 200)"),
         (200, {"access_token": 7, "expires_in": 60}, "SERVER_ERROR", "holds none (HTTP 200)"),
+        (200, {"access_token": "t\r\nx: y", "expires_in": 60}, "SERVER_ERROR", "holds none (HTTP 200)"),
         (200, {"access_token": "t", "expires_in": "soon"}, "SERVER_ERROR", "holds none (HTTP 200)"),
         (200, {"access_token": "t", "expires_in": -5}, "PROTOCOL", "expired"),
         (302, {}, "SERVER_ERROR", "HTTP 302"),

@@ -174,9 +174,10 @@ def _refreshed(make: Make, calls: BlockingCalls) -> AccessToken:
         raise AttemptError(_failure(http, error)) from None  # it may hold what the endpoint answered
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise AttemptError(_malformed(http)) from None
-    if not isinstance(made.token, str) or not made.token:
+    token = made.token
+    if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
         raise AttemptError(_malformed(http))
-    return AccessToken(made.token, _life_s(made.expiry))
+    return AccessToken(token, _life_s(made.expiry))
 
 
 def _life_s(expiry: datetime | None) -> float:
