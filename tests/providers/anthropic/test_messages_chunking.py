@@ -143,9 +143,13 @@ def test_a_stream_that_is_cut_off_is_never_whole(length: int) -> None:
         assert "".join(map(str, all_parts[number])).startswith("".join(map(str, part)))
 
 
+LETTERS = 'ab 7"\\{}[]:,\n\r\x00ß\u2028世🌍'
+"""What JSON escapes, what ends lines somewhere, and letters of one to four bytes."""
+
+TEXTS = st.text(LETTERS, max_size=8)
 JUNK = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
     max_leaves=6,
 )
 
@@ -188,7 +192,7 @@ def shown(part: Part) -> list[object]:
     return [*words, f"redacted {part.redacted}", part.signature]
 
 
-words = st.text(min_size=1, max_size=20)
+words = st.text(LETTERS, min_size=1, max_size=20)
 THINKING = st.builds(lambda thinking: {"type": "thinking", "thinking": thinking, "signature": "s"}, words)
 REDACTED = st.builds(lambda data: {"type": "redacted_thinking", "data": data}, words)
 TEXT = st.builds(lambda text: {"type": "text", "text": text}, words)
