@@ -208,7 +208,7 @@ class Assembly:
             attempts=() if end is None else tuple(end.attempts),
             breaks=tuple(self._breaks),
             seams=tuple(seam for _, seam in self._seams),
-            warnings=tuple(started.warnings),
+            warnings=(*started.warnings, *(() if end is None else end.warnings)),
             logprobs=tuple(content.logprobs),
             last_seq=self._seq,
         )

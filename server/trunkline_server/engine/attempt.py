@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from trunkline_server.chat.answer import Delta, Finished, Usage
+from trunkline_server.chat.answer import Delta, Finished, Usage, Warning_
 from trunkline_server.engine.endpoint import Endpoint, Timeouts
 from trunkline_server.providers.base import Adapter, AttemptError, RateLimitHeaders, StreamDecoder, WireCall
 from trunkline_server.providers.transport.base import (
@@ -145,6 +145,11 @@ class OpenStream:
     def usage(self) -> Usage | None:
         """What the provider counted so far."""
         return self._decoder.usage
+
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far."""
+        return self._decoder.warnings
 
     async def open(self) -> None:
         """Send, and wait for a 2xx head; raise AttemptError."""

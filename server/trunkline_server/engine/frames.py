@@ -274,6 +274,8 @@ class EndFrame:
     content_bytes: int
     content_crc32c: int
     seq: int = 0
+    warnings: tuple[Warning_, ...] = ()
+    """Those that `started` could not tell yet."""
 
 
 Frame = (

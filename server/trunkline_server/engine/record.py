@@ -49,6 +49,8 @@ class AttemptRecord:
     """Slot and key, until they are given back."""
     warnings: tuple[Warning_, ...] = ()
     """What could not be carried over to this provider."""
+    answer_warnings: tuple[Warning_, ...] = ()
+    """Streams: what of its answer could not be carried over to the caller."""
 
     def blamed(self, failure: Failure, timeouts: Timeouts) -> Failure:
         """Return the failure; as the caller's doing if its reader held our read up, or its own timer was shorter."""

@@ -67,6 +67,8 @@ class StreamingCall(Call[ChatRequest, Finished]):
         routing = self.request.routing
         self.stream_id = stream_id
         self._warnings = warnings
+        self._told: frozenset[Warning_] = frozenset()
+        """What the `started` frame told of them."""
         self._outbox = Outbox(room_bytes)
         self._outbox.keep_text = self.machine.on_break is OnBreak.CONTINUE
         self._end: Finished | None = None
@@ -162,6 +164,7 @@ class StreamingCall(Call[ChatRequest, Finished]):
         finally:
             del self._streams_open[record.attempt]
             record.usage = stream.usage
+            record.answer_warnings = stream.warnings
             record.bytes_emitted = self._outbox.attempt_bytes if record.visible else 0
             stream.close()
         if stream.finished is None:
@@ -231,6 +234,7 @@ class StreamingCall(Call[ChatRequest, Finished]):
             warnings += record.warnings + unused_options(self.request, record.served_by)
             queued_s = sum(entry.queued_s for entry in self.records)
         route = route_info(self.machine, self.request.model, self.snapshot.version, served_by)
+        self._told = frozenset(warnings)
         self._outbox.put_frame(
             StartedFrame(self.request.request_id, self.stream_id, route, self.created_unix_s, queued_s, warnings)
         )
@@ -337,7 +341,18 @@ class StreamingCall(Call[ChatRequest, Finished]):
         # What a broken attempt used stands in its own summary.
         usage = None if self._answered is None else self._answered.usage
         # The outbox fills in the content's length and checksum when the frame is taken.
-        self._outbox.put_frame(EndFrame(outcome, reason, native_reason, error, usage, attempts, route, 0, 0))
+        self._outbox.put_frame(
+            EndFrame(outcome, reason, native_reason, error, usage, attempts, route, 0, 0, warnings=self._late(last))
+        )
+
+    def _late(self, record: AttemptRecord | None) -> tuple[Warning_, ...]:
+        """Return the warnings of the attempt that counts which were not told when the stream began."""
+        if record is None:
+            return ()
+        found = record.warnings + record.answer_warnings
+        if self.request.provider_options:
+            found += unused_options(self.request, record.served_by)
+        return tuple(dict.fromkeys(warning for warning in found if warning not in self._told)) if found else ()
 
     def _usage_now(self) -> UsageFrame | None:
         """Return what was used so far: what the providers counted, by estimate where they have not yet."""

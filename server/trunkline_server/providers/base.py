@@ -134,6 +134,11 @@ class StreamDecoder(Protocol):
         """What the provider counted so far."""
         ...
 
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far, as in the whole answer's `warnings`."""
+        ...
+
 
 class Adapter(Protocol):
     """One wire of one protocol, for one provider. Made once a reload; serves any number of calls at once."""

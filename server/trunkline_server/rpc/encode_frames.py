@@ -184,5 +184,6 @@ def _fill_end(message: pb.End, frame: EndFrame) -> None:
     for attempt in frame.attempts:
         fill_attempt(message.attempts.add(), attempt)
     fill_route(message.route, frame.route)
+    message.warnings.extend(map(warning_pb, frame.warnings))
     message.content_bytes = frame.content_bytes
     message.content_crc32c = frame.content_crc32c

@@ -620,6 +620,7 @@ class End(_message.Message):
     ROUTE_FIELD_NUMBER: _builtins.int
     CONTENT_BYTES_FIELD_NUMBER: _builtins.int
     CONTENT_CRC32C_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     outcome: Global___End.Outcome.ValueType
     """How it ended."""
     finish_reason: _response_pb2.FinishReason.ValueType
@@ -646,6 +647,10 @@ class End(_message.Message):
     def route(self) -> _route_pb2.RouteInfo:
         """How the request was routed."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedCompositeFieldContainer[_response_pb2.Warning]:
+        """What was done otherwise than asked, and `started` could not tell yet: by an attempt after it, or in the answer."""
+
     def __init__(
         self,
         *,
@@ -658,10 +663,11 @@ class End(_message.Message):
         route: _route_pb2.RouteInfo | None = ...,
         content_bytes: _builtins.int = ...,
         content_crc32c: _builtins.int = ...,
+        warnings: _abc.Iterable[_response_pb2.Warning] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "route", b"route", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "content_bytes", b"content_bytes", "content_crc32c", b"content_crc32c", "error", b"error", "finish_reason", b"finish_reason", "native_finish_reason", b"native_finish_reason", "outcome", b"outcome", "route", b"route", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempts", b"attempts", "content_bytes", b"content_bytes", "content_crc32c", b"content_crc32c", "error", b"error", "finish_reason", b"finish_reason", "native_finish_reason", b"native_finish_reason", "outcome", b"outcome", "route", b"route", "usage", b"usage", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -12,6 +12,7 @@ from trunkline_server.chat.answer import (
     ThinkingSignatureDelta,
     ToolCallDelta,
     Usage,
+    Warning_,
 )
 from trunkline_server.providers.anthropic.classify import classify_under_ok
 from trunkline_server.providers.anthropic.finish import WHOLE, finished, is_block, merged, usage_of
@@ -25,6 +26,7 @@ from trunkline_server.providers.anthropic.wire import (
     input_text,
 )
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
 from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
@@ -62,8 +64,8 @@ class AnthropicStreamDecoder:
     that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
     """
 
-    __slots__ = ("_answer_id", "_blocks", "_calls", "_chars", "_done", "_failure", "_finished", "_parts", "_seen",
-                 "_sse", "_started", "_unsure", "_usage")  # fmt: skip
+    __slots__ = ("_answer_id", "_blocks", "_calls", "_chars", "_done", "_dropped", "_failure", "_finished", "_parts",
+                 "_seen", "_sse", "_started", "_unsure", "_usage")  # fmt: skip
 
     def __init__(self) -> None:
         self._sse = SseDecoder()
@@ -72,6 +74,7 @@ class AnthropicStreamDecoder:
         self._parts = 0
         self._calls = 0
         self._chars = 0
+        self._dropped = Dropped()
         self._unsure: _Block | None = None
         """A call that ended without any arguments: whole if the answer goes on or ends whole."""
         self._answer_id = ""
@@ -90,6 +93,11 @@ class AnthropicStreamDecoder:
     def usage(self) -> Usage | None:
         """What the provider counted so far: the prompt at the beginning, the answer at its end."""
         return usage_of(self._usage)
+
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far."""
+        return self._dropped.warnings
 
     @property
     def failure(self) -> Failure | None:
@@ -218,7 +226,9 @@ class AnthropicStreamDecoder:
         if self._unsure is not None:
             # The provider went on, so nothing of that call is missing.
             self._close_call(self._unsure, deltas)
-        self._blocks[wire.index] = self._begun(block, deltas)
+        self._blocks[wire.index] = begun = self._begun(block, deltas)
+        if begun.kind == _PASSED_OVER:
+            self._dropped.note(f"message.content[{wire.index}]")
 
     def _begun(self, block: BlockWire, deltas: list[Delta]) -> _Block:
         """Return the state of a block that begins, and tell what stands in its first event."""
@@ -272,6 +282,8 @@ class AnthropicStreamDecoder:
                 deltas.append(ToolCallDelta(block.part, arguments_json_delta=piece.partial_json))
         elif kind == "signature_delta" and piece.signature and block.kind == "thinking":
             self._bound(block, piece.signature)
+        elif kind == "citations_delta":
+            self._dropped.note(f"message.content[{index}].citations")
 
     def _bound(self, block: _Block, text: str) -> None:
         self._chars += len(text)

@@ -11,6 +11,7 @@ from trunkline_server.providers.base import AttemptError
 from trunkline_server.providers.bedrock.errors import classify_under_ok
 from trunkline_server.providers.bedrock.finish import WHOLE, finished, usage_of
 from trunkline_server.providers.bedrock.wire import BlockWire, ReasoningWire, ToolUseWire, decode_answer_wire
+from trunkline_server.providers.dropped import dropped
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
 from trunkline_server.providers.tool_arguments import MAX_CALLS, NO_ARGUMENTS
@@ -63,9 +64,9 @@ def _add_part(block: BlockWire, number: int, parts: list[Part], warnings: list[W
         text = "".join(piece.text for piece in block.citations_content.content or ())
         if text:
             parts.append(TextPart(text))
-        warnings.append(_dropped(f"message.content[{number}].citations"))
+        warnings.append(dropped(f"message.content[{number}].citations"))
     else:
-        warnings.append(_dropped(f"message.content[{number}]"))
+        warnings.append(dropped(f"message.content[{number}]"))
 
 
 def _call(wire: ToolUseWire) -> ToolCallPart:
@@ -98,7 +99,3 @@ def _with_arguments(part: Part, end: Finished) -> Part:
     if isinstance(part, ToolCallPart) and not part.arguments_json and end.reason in WHOLE:
         return ToolCallPart(part.id, part.name, NO_ARGUMENTS)
     return part
-
-
-def _dropped(field: str) -> Warning_:
-    return Warning_("DROPPED_CONTENT", field, "the provider sent content that this gateway cannot carry")

@@ -19,6 +19,7 @@ from trunkline_server.chat.answer import (
     ThinkingSignatureDelta,
     ToolCallDelta,
     Usage,
+    Warning_,
 )
 from trunkline_server.providers.base import AttemptError
 from trunkline_server.providers.bedrock.errors import classify_message
@@ -32,6 +33,7 @@ from trunkline_server.providers.bedrock.wire import (
     decode_start,
     decode_stop,
 )
+from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.eventstream import EventStreamDecoder, EventStreamError, EventStreamMessage
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
@@ -59,8 +61,8 @@ class BedrockStreamDecoder:
     so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
     """
 
-    __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_counted", "_failure", "_finished", "_frames", "_ignoring",
-                 "_part_of", "_parts", "_seen", "_usage")  # fmt: skip
+    __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_counted", "_dropped", "_failure", "_finished", "_frames",
+                 "_ignoring", "_part_of", "_parts", "_seen", "_usage")  # fmt: skip
 
     def __init__(self) -> None:
         self._frames = EventStreamDecoder()
@@ -70,6 +72,7 @@ class BedrockStreamDecoder:
         """Those that are open, by their block's index."""
         self._calls_seen = 0
         self._calls_chars = 0
+        self._dropped = Dropped()
         self._seen = False
         self._counted = False
         self._ignoring = False
@@ -86,6 +89,11 @@ class BedrockStreamDecoder:
     def usage(self) -> Usage | None:
         """What the service counted, once it said so: at the very end."""
         return usage_of(self._usage)
+
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far."""
+        return self._dropped.warnings
 
     @property
     def failure(self) -> Failure | None:
@@ -165,6 +173,8 @@ class BedrockStreamDecoder:
             self._arguments(event.content_block_index, delta.tool_use.input, deltas)
         elif delta.reasoning_content is not None:
             self._reasoning(event.content_block_index, delta.reasoning_content, deltas)
+        else:
+            self._dropped.note(f"message.content[{event.content_block_index}].citations")
 
     def _reasoning(self, index: int, piece: ReasoningPiece, deltas: list[Delta]) -> None:
         if piece.text:
@@ -181,6 +191,7 @@ class BedrockStreamDecoder:
             return
         if tool is None or tool.type is not None:
             self._part_of[event.content_block_index] = _NOT_OURS
+            self._dropped.note(f"message.content[{event.content_block_index}]")
             return
         if not tool.name or not tool.tool_use_id:
             raise protocol_error("a tool call has no name or no id")

@@ -8,6 +8,7 @@ from typing import Final
 from trunkline_server.chat.answer import Answer, Finished, FinishReason, TokenLogprob, Warning_
 from trunkline_server.chat.message import Message, Part, RefusalPart, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.dropped import dropped
 from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
@@ -100,9 +101,9 @@ def _parts(message: MessageWire, answer_id: str, warnings: list[Warning_]) -> li
         # The old form of the protocol: one call, without an id.
         parts.append(_tool_call(ToolCallWire(function=message.function_call), answer_id, 0))
     if message.audio is not None:
-        warnings.append(_dropped("message.audio"))
+        warnings.append(dropped("message.audio"))
     if message.annotations:
-        warnings.append(_dropped("message.annotations"))
+        warnings.append(dropped("message.annotations"))
     return parts
 
 
@@ -113,7 +114,7 @@ def _item_parts(items: list[ContentItem], warnings: list[Warning_]) -> list[Part
     refusal = "".join(item.refusal or "" for item in items)
     for number, item in enumerate(items):
         if item.text is None and item.refusal is None and item.thinking is None:
-            warnings.append(_dropped(f"message.content[{number}]"))
+            warnings.append(dropped(f"message.content[{number}]"))
     parts: list[Part] = [ThinkingPart(thinking)] if thinking else []
     if text:
         parts.append(TextPart(text))
@@ -145,7 +146,3 @@ def _logprobs(wire: LogprobsWire) -> tuple[TokenLogprob, ...]:
         return token_logprobs(wire.content) + token_logprobs(wire.refusal)
     except ValueError as error:
         raise protocol_error("a token's bytes are no bytes") from error
-
-
-def _dropped(field: str) -> Warning_:
-    return Warning_("DROPPED_CONTENT", field, "the provider sent content that this gateway cannot carry")

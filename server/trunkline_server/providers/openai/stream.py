@@ -18,8 +18,10 @@ from trunkline_server.chat.answer import (
     ThinkingDelta,
     TokenLogprob,
     Usage,
+    Warning_,
 )
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
@@ -57,8 +59,8 @@ class OpenAIStreamDecoder:
     so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
     """
 
-    __slots__ = ("_answer_id", "_calls", "_done", "_failure", "_finished", "_parts", "_refusal_part", "_seen", "_sse",
-                 "_table", "_text_part", "_thinking_part", "_usage")  # fmt: skip
+    __slots__ = ("_answer_id", "_calls", "_done", "_dropped", "_failure", "_finished", "_parts", "_refusal_part",
+                 "_seen", "_sse", "_table", "_text_part", "_thinking_part", "_usage")  # fmt: skip
 
     def __init__(self, table: FailureTable = TABLE) -> None:
         """Start before the first byte; `table` classifies an error inside the stream."""
@@ -66,6 +68,7 @@ class OpenAIStreamDecoder:
         self._sse = SseDecoder()
         self._parts = PartNumbers()
         self._calls = ToolCallAssembly(self._parts)
+        self._dropped = Dropped()
         self._text_part = -1
         self._thinking_part = -1
         self._refusal_part = -1
@@ -85,6 +88,11 @@ class OpenAIStreamDecoder:
     def usage(self) -> Usage | None:
         """What the provider counted so far; some count in each chunk, and the last count holds."""
         return usage_of(self._usage)
+
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far."""
+        return self._dropped.warnings
 
     @property
     def failure(self) -> Failure | None:
@@ -196,9 +204,17 @@ class OpenAIStreamDecoder:
             self._refusal(delta.refusal or "", refusal_logprobs, deltas)
         if delta.tool_calls:
             self._tool_calls(delta.tool_calls, deltas)
+        if delta.function_call is not None or delta.audio is not None or delta.annotations:
+            self._seldom(delta, deltas)
+
+    def _seldom(self, delta: ChunkDelta, deltas: list[Delta]) -> None:
         if delta.function_call is not None:
             # The old form of the protocol: one call, without an id.
             self._tool_calls([ToolCallWire(index=0, function=delta.function_call)], deltas)
+        if delta.audio is not None:
+            self._dropped.note("message.audio")
+        if delta.annotations:
+            self._dropped.note("message.annotations")
 
     def _items(self, items: list[ContentItem], deltas: list[Delta]) -> None:
         for item in items:
@@ -209,6 +225,8 @@ class OpenAIStreamDecoder:
             self._thinking(thinking_text(item.thinking), deltas)
             if item.refusal:
                 self._refusal(item.refusal, (), deltas)
+            if item.text is None and item.refusal is None and item.thinking is None:
+                self._dropped.note("message.content")
 
     def _thinking(self, text: str, deltas: list[Delta]) -> None:
         if not text:
@@ -233,7 +251,6 @@ class OpenAIStreamDecoder:
             raise filtered_error(native)
         self._calls.finish(deltas, whole=end.reason in WHOLE)
         self._finished = end
-
 
 
 def _logprobs(wire: LogprobsWire) -> tuple[tuple[TokenLogprob, ...], tuple[TokenLogprob, ...]]:

@@ -119,6 +119,8 @@ class ChunkDelta(msgspec.Struct, gc=False):
     function_call: FunctionWire | None = None
     reasoning_content: Any = None
     reasoning: Any = None
+    audio: Any = None
+    annotations: Any = None
 
 
 class ChunkChoice(msgspec.Struct, gc=False):

@@ -8,6 +8,7 @@ from typing import Final
 from trunkline_server.chat.answer import Answer, Finished, FinishReason, TokenLogprob, Warning_
 from trunkline_server.chat.message import Message, Part, RefusalPart, Role, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.dropped import dropped
 from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
@@ -58,7 +59,7 @@ def _answer(wire: ResponseWire, items: list[ItemWire]) -> Answer:
     warnings: list[Warning_] = []
     others = len(wire.output or ()) - len(items)
     if others:
-        warnings.append(_dropped("output", f"{others} items of tools that it runs itself"))
+        warnings.append(dropped("output", f"{others} items of tools that it runs itself"))
     reading = _Reading(wire.id if isinstance(wire.id, str) else "", warnings)
     for item in items:
         reading.item(item)
@@ -131,9 +132,9 @@ class _Reading:
             elif content.refusal:
                 self.parts.append(RefusalPart(content.refusal))
             elif content.text is None and content.refusal is None:
-                self._warnings.append(_dropped(f"message.content[{number}]", "content"))
+                self._warnings.append(dropped(f"message.content[{number}]", "content"))
             if content.annotations:
-                self._warnings.append(_dropped("message.annotations", "annotations"))
+                self._warnings.append(dropped("message.annotations", "annotations"))
             try:
                 self.logprobs.extend(token_logprobs(content.logprobs))
             except ValueError as error:
@@ -150,7 +151,3 @@ class _Reading:
             field = f"message.parts[{number}].tool_call.arguments_json"
             words = "the model's arguments for this call are no JSON"
             self._warnings.append(Warning_("TOOL_ARGUMENTS_NOT_JSON", field, words))
-
-
-def _dropped(field: str, what: str) -> Warning_:
-    return Warning_("DROPPED_CONTENT", field, f"the provider sent {what} that this gateway cannot carry")

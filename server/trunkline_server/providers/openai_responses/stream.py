@@ -18,8 +18,10 @@ from trunkline_server.chat.answer import (
     TextDelta,
     TokenLogprob,
     Usage,
+    Warning_,
 )
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
@@ -64,8 +66,8 @@ class ResponsesStreamDecoder:
     so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
     """
 
-    __slots__ = ("_calls", "_contents", "_done", "_failure", "_finished", "_item", "_parts", "_place", "_refused",
-                 "_said", "_seen", "_sse", "_table", "_text_part", "_thoughts", "_usage")  # fmt: skip
+    __slots__ = ("_calls", "_contents", "_done", "_dropped", "_failure", "_finished", "_item", "_parts", "_place",
+                 "_refused", "_said", "_seen", "_sse", "_table", "_text_part", "_thoughts", "_usage")  # fmt: skip
 
     def __init__(self, table: FailureTable = TABLE) -> None:
         """Start before the first byte; `table` classifies an error inside the stream."""
@@ -78,6 +80,7 @@ class ResponsesStreamDecoder:
         """Item and content to the part that it is."""
         self._item = self._place = self._text_part = -1
         """The text that came last, which most likely goes on: its item, its content, its part."""
+        self._dropped = Dropped()
         self._said = False
         self._refused = False
         self._seen = False
@@ -95,6 +98,11 @@ class ResponsesStreamDecoder:
     def usage(self) -> Usage | None:
         """What the provider counted; it says so at the end."""
         return usage_of(self._usage)
+
+    @property
+    def warnings(self) -> tuple[Warning_, ...]:
+        """What of the answer could not be carried over so far."""
+        return self._dropped.warnings
 
     @property
     def failure(self) -> Failure | None:
@@ -166,6 +174,8 @@ class ResponsesStreamDecoder:
                 handler(self, event, deltas)
             except DECODING_ERRORS:
                 raise protocol_error(_NOT_AN_EVENT) from None  # the cause may hold the answer's words
+        elif kind == "response.output_text.annotation.added":
+            self._dropped.note("message.annotations", "annotations")
 
     def _not_an_event(self, sse: SseEvent) -> None:
         """Take the sign that some servers put at the end, let what is not read pass, and raise what `sse` else is."""
@@ -226,7 +236,9 @@ class ResponsesStreamDecoder:
 
     def _item_done(self, event: Event, deltas: list[Delta]) -> None:
         item = decode_item(event.item)
-        if item is not None:
+        if item is None:
+            self._dropped.note("output", "items of tools that it runs itself")
+        else:
             self._whole_item(event.output_index, item, deltas)
 
     def _whole_item(self, index: int, item: ItemWire, deltas: list[Delta]) -> None:
