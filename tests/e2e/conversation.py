@@ -14,6 +14,7 @@ from typing import Any, Final
 from tests.e2e.heard import Called, Heard, Picture, Result, Said, Text, Thought
 
 from trunkline.v1 import (
+    REASONING_EFFORT_MEDIUM,
     ROLE_SYSTEM,
     ROLE_TOOL,
     ROLE_USER,
@@ -79,6 +80,9 @@ TEMPERATURE: Final = 0.25
 TOP_P: Final = 0.875
 MOST: Final = 4096
 STOP: Final = ["\n\nEND"]
+SAMPLING: Final = Sampling(temperature=TEMPERATURE, top_p=TOP_P, max_output_tokens=MOST, stop=STOP)
+THINKING: Final = Sampling(max_output_tokens=MOST, reasoning_effort=REASONING_EFFORT_MEDIUM)
+"""In place of those, since models that are asked to think take few others."""
 
 
 def scenario(*, think: bool) -> dict[str, Any]:
@@ -98,11 +102,12 @@ def scenario(*, think: bool) -> dict[str, Any]:
 
 
 def request(
-    model: str, answers: Sequence[Message], *, output_with_tools: bool = True, **routing: Any
+    model: str, answers: Sequence[Message], *, output_with_tools: bool = True, reasoning: bool = False, **routing: Any
 ) -> CompleteRequest:
     """Return the request of the turn that follows these answers; the third asks for the schema.
 
     `output_with_tools`: the third offers the tools too; without, none, since the protocol cannot have both.
+    `reasoning`: the model is asked to think.
     """
     last = len(answers) == len(ROUNDS)
     asked = CompleteRequest(
@@ -117,7 +122,7 @@ def request(
                 ],
             ),
         ],
-        sampling=Sampling(temperature=TEMPERATURE, top_p=TOP_P, max_output_tokens=MOST, stop=STOP),
+        sampling=THINKING if reasoning else SAMPLING,
         routing=RoutingOptions(**routing),
     )
     for answer, results in zip(answers, RESULTS, strict=False):

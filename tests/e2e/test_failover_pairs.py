@@ -50,20 +50,23 @@ async def streamed(running: Gateway, *asked: Any, **options: Any) -> Reading:
     return reading
 
 
+@pytest.mark.parametrize("reasoning", [False, True], ids=["", "thinking"])
 @pytest.mark.parametrize("place", BREAKS)
 @pytest.mark.parametrize(("first", "second"), PAIRS)
 async def test_a_tool_conversation_moves_and_comes_back(
-    gateway: Gateways, first: Wire, second: Wire, place: str
+    gateway: Gateways, first: Wire, second: Wire, place: str, *, reasoning: bool
 ) -> None:
     """The second gets a valid request with the first's ids and without its thinking; the first gets its own back."""
     both = [first, second]
     aliases = {"both": {"tiers": [[first.target], [second.target]]}}
     started = gateway(told(first, BREAKS[place]), routes=routes(both, aliases), environ=environment(both))
     async with started as running:
-        opening = await streamed(running, first.name, [])
+        opening = await streamed(running, first.name, [], reasoning=reasoning)
         assert [call.id for call in opening.answer.tool_calls] == list(ODD_IDS)
 
-        moved = await streamed(running, "both", [opening.answer.message], on_break=ON_BREAK_RESTART)
+        moved = await streamed(
+            running, "both", [opening.answer.message], on_break=ON_BREAK_RESTART, reasoning=reasoning
+        )
         assert [attempt.target.provider for attempt in moved.answer.attempts] == [first.name, second.name]
         assert len(moved.all_of("reset")) == (place == "after")
         heard = heard_by(running, second)
@@ -74,7 +77,7 @@ async def test_a_tool_conversation_moves_and_comes_back(
         assert [call.name for call in moved.answer.tool_calls] == [name for name, _ in ROUNDS[1]]
 
         answers = [opening.answer.message, moved.answer.message]
-        await streamed(running, first.name, answers, output_with_tools=first.output_with_tools)
+        await streamed(running, first.name, answers, output_with_tools=first.output_with_tools, reasoning=reasoning)
         heard = heard_by(running, first)
         assert without_thoughts(heard) == turns(2)
         back = thoughts(heard)
