@@ -58,7 +58,7 @@ MOVED = "remote_destination"
 def test_a_preset_moves_keys_no_further_than_its_url(
     trusted: dict[str, Any], given: dict[str, Any], expected: list[tuple[str, str]]
 ) -> None:
-    """Another preset, a URL over the preset's, or a dropped URL is a change of where the keys go, told where it stands."""
+    """Another preset, a URL over the preset's, or a dropped URL moves the keys; it is told where it stands."""
     assert refused(given, trusted) == expected
 
 

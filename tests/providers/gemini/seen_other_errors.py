@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.providers.gemini.seen_errors import (
     DOCS,
+    KNOWN,
     REASONS,
     Seen,
     error,
@@ -50,7 +51,7 @@ OTHER_ERRORS: Seen = {
         C.CALLER_INVALID,
         400,
         error(400, "FAILED_PRECONDITION", "Precondition check failed."),
-        DOCS,
+        KNOWN,
     ),
     "400 too many tokens": (
         C.CONTEXT_LENGTH,
@@ -83,13 +84,13 @@ OTHER_ERRORS: Seen = {
             "Unable to submit request because the input token count is 1048577 but model only supports up to 1048576. "
             "Reduce the input token count and try again.",
         ),
-        "Vertex AI, as users reported it",
+        "https://github.com/google-gemini/gemini-cli/issues/19727",
     ),
     "400 too many bytes": (
         C.CONTEXT_LENGTH,
         400,
-        error(400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 20971520 bytes."),
-        "Gemini API, as users reported it",
+        error(400, "INVALID_ARGUMENT", "Request payload size exceeds the limit: 4194304 bytes."),
+        "https://github.com/google-gemini/deprecated-generative-ai-android/issues/26",
     ),
     "413 of the front end": (
         C.CONTEXT_LENGTH,
@@ -103,22 +104,22 @@ OTHER_ERRORS: Seen = {
         error(
             400,
             "INVALID_ARGUMENT",
-            "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible "
-            "AI practices.",
+            "Image generation failed with the following error: The response is blocked, as it may violate our"
+            " policies.",
         ),
-        "Vertex AI, as users reported it",
+        "https://github.com/epam/ai-dial-adapter-vertexai/issues/66",
     ),
     "403 a caller's file": (
         C.CALLER_INVALID,
         403,
         error(403, "PERMISSION_DENIED", "You do not have permission to access the File abc or it may not exist."),
-        "Gemini API, as users reported it",
+        "https://github.com/langgenius/dify-plugin-daemon/issues/192",
     ),
     "403 a caller's cache": (
         C.CALLER_INVALID,
         403,
         error(403, "PERMISSION_DENIED", "CachedContent not found (or permission denied)"),
-        "Gemini API, as users reported it",
+        KNOWN,
     ),
     "403 a caller's object": (
         C.CALLER_INVALID,
@@ -128,13 +129,13 @@ OTHER_ERRORS: Seen = {
             "PERMISSION_DENIED",
             "Permission 'storage.objects.get' denied on resource (or it may not exist).",
         ),
-        "Vertex AI, as users reported it",
+        KNOWN,
     ),
     "403 tuned model": (
         C.MODEL_UNAVAILABLE,
         403,
         error(403, "PERMISSION_DENIED", "You do not have permission to access tuned model tunedModels/x."),
-        DOCS,
+        KNOWN,
     ),
     "403 model on Vertex": (
         C.MODEL_UNAVAILABLE,
@@ -158,7 +159,7 @@ OTHER_ERRORS: Seen = {
         C.MODEL_UNAVAILABLE,
         400,
         error(400, "FAILED_PRECONDITION", "User location is not supported for the API use."),
-        DOCS,
+        "https://github.com/poenl/gemini-api/issues/4",
     ),
     "404 model": (
         C.MODEL_UNAVAILABLE,
@@ -169,7 +170,7 @@ OTHER_ERRORS: Seen = {
             "models/gemini-9 is not found for API version v1beta, or is not supported for generateContent. Call "
             "ListModels to see the list of available models and their supported methods.",
         ),
-        DOCS,
+        KNOWN,
     ),
     "404 model on Vertex": (
         C.MODEL_UNAVAILABLE,
@@ -186,7 +187,7 @@ OTHER_ERRORS: Seen = {
         C.OVERLOADED,
         503,
         error(503, "UNAVAILABLE", "The model is overloaded. Please try again later."),
-        DOCS,
+        KNOWN,
     ),
     "503 demand": (
         C.OVERLOADED,
@@ -221,13 +222,13 @@ OTHER_ERRORS: Seen = {
             "An internal error has occurred. Please retry or report in "
             "https://developers.generativeai.google/guide/troubleshooting",
         ),
-        DOCS,
+        KNOWN,
     ),
     "504": (
         C.SERVER_ERROR,
         504,
         error(504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
-        DOCS,
+        KNOWN,
     ),
     "499": (C.SERVER_ERROR, 499, error(499, "CANCELLED", "The operation was cancelled."), "google/rpc/code.proto"),
     "409": (C.SERVER_ERROR, 409, error(409, "ABORTED", "The operation was aborted."), "google/rpc/code.proto"),
