@@ -15,6 +15,7 @@ OVER_QUOTA = (
     f"For more information on this error, head to: {QUOTA_URL}."
 )
 DOCS = "https://ai.google.dev/gemini-api/docs/troubleshooting, read 2026-11"
+KNOWN = "the status as documented, the words as they are commonly known: no page with them at hand"
 REASONS = "https://github.com/googleapis/googleapis/blob/master/google/api/error_reason.proto, read 2026-11"
 
 

@@ -37,13 +37,13 @@ KEY_ERRORS: Seen = {
         C.KEY_REJECTED,
         400,
         error(400, "INVALID_ARGUMENT", "API key not valid. Please pass a valid API key."),
-        DOCS,
+        "the same without details, as the OpenAI-compatible face has it",
     ),
     "400 old key": (
         C.KEY_REJECTED,
         400,
         error(400, "INVALID_ARGUMENT", "API key expired. Please renew the API key.", info("API_KEY_INVALID")),
-        "Gemini API, as users reported it",
+        "https://github.com/continuedev/continue/issues/11336",
     ),
     "401": (
         C.KEY_REJECTED,
@@ -135,7 +135,7 @@ KEY_ERRORS: Seen = {
         C.KEY_EXHAUSTED,
         403,
         error(403, "PERMISSION_DENIED", "This API method requires billing to be enabled. Please enable billing."),
-        "Vertex AI, as users reported it",
+        "https://github.com/GoogleCloudPlatform/php-docs-samples/issues/1235",
     ),
     "429 of a day": (
         C.KEY_EXHAUSTED,

@@ -58,7 +58,7 @@ TEXTS: Final = (
     text(FailureClass.CALLER_INVALID, r"permission 'storage\.objects\.get' denied on resource\b", 403),
     text(FailureClass.MODEL_UNAVAILABLE, r"you do not have permission to access tuned model\b", 403),
     text(FailureClass.MODEL_UNAVAILABLE, r"permission 'aiplatform\.endpoints\.predict' denied on resource\b", 403),
-    text(FailureClass.CONTENT_FILTERED, r"the prompt could not be submitted\b", 400),
+    text(FailureClass.CONTENT_FILTERED, r"image generation failed .{0,40}: the response is blocked\b", 400),
     text(FailureClass.OVERLOADED, r"the model is overloaded\b", 0, 429, 500, 503),
     text(FailureClass.OVERLOADED, r"this model is currently experiencing high demand\b", 0, 429, 500, 503),
 )  # fmt: skip

@@ -55,8 +55,7 @@ ERRORS: dict[str, ErrorKind] = {
     ),
     "content_filter": ErrorKind(
         400,
-        "The prompt could not be submitted. This prompt contains sensitive words that violate Google's Responsible AI "
-        "practices.",
+        "Image generation failed with the following error: The response is blocked, as it may violate our policies.",
     ),
     "missing_api_key": ErrorKind(
         403,
