@@ -17,6 +17,7 @@ from trunkline_server.config.model import AdaptiveSettings, CircuitSettings, Gat
 from trunkline_server.config.people_checks import PEOPLE_CHECKS, repeated
 from trunkline_server.config.plain import Found, PlainDocument, listed, mapping, number, texts
 from trunkline_server.config.presets import preset_of, shipped_presets
+from trunkline_server.config.protocol_checks import PROTOCOL_CHECKS
 
 if TYPE_CHECKING:
     from trunkline_server.config.near import NearNames
@@ -30,7 +31,7 @@ def cross_check(tree: SourceTree, near: NearNames) -> list[Finding]:
     if not isinstance(tree.value, dict):
         return []
     document = PlainDocument(tree, near)
-    return [finding for check in (*_CHECKS, *PEOPLE_CHECKS) for finding in check(document)]
+    return [finding for check in (*_CHECKS, *PROTOCOL_CHECKS, *PEOPLE_CHECKS) for finding in check(document)]
 
 
 def _known_targets(document: PlainDocument) -> Found:

@@ -216,7 +216,7 @@ class ProviderSettings(Settings):
     """bedrock: the region that calls are signed for, if the host of `base_url` does not say it."""
 
     api_version: Annotated[Label | None, GIVEN] = None
-    """azure_openai: the version of the API that is asked for. Default: the adapter's own."""
+    """azure_openai, anthropic: the version of the API that is asked for. Default: the adapter's own."""
 
     deployments: Mapping[ModelName, Label] = {}
     """azure_openai: the deployment that serves a model, by the model's name. Default: it is named like the model."""
