@@ -73,7 +73,7 @@ OTHER_ERRORS: Seen = {
                 "The input token count exceeds the maximum number of tokens allowed 1048576.",
             )
         ],
-        "https://github.com/google-gemini/gemini-cli/issues/5377",
+        "https://github.com/warpdotdev/warp/issues/15662, in a list as in gemini-cli/issues/6678",
     ),
     "400 too many tokens, Vertex": (
         C.CONTEXT_LENGTH,
@@ -96,7 +96,7 @@ OTHER_ERRORS: Seen = {
         C.CONTEXT_LENGTH,
         413,
         b"<html><title>Error 413 (Request Entity Too Large)!!1</title>",
-        "seen",
+        "made: the page of a front end",
     ),
     "400 filter": (
         C.CONTENT_FILTERED,
@@ -212,7 +212,12 @@ OTHER_ERRORS: Seen = {
         {"error": {"code": 500, "message": "This model is currently experiencing high demand."}},
         "made: the text alone",
     ),
-    "503 of the front end": (C.SERVER_ERROR, 503, b"<html><title>Error 503 (Service Unavailable)!!1</title>", "seen"),
+    "503 of the front end": (
+        C.SERVER_ERROR,
+        503,
+        b"<html><title>Error 503 (Service Unavailable)!!1</title>",
+        "made: the page of a front end",
+    ),
     "500": (
         C.SERVER_ERROR,
         500,
