@@ -72,7 +72,7 @@ def test_figures_out_of_range_become_the_nearest_and_are_told(settings: Any, nam
     """The ranges are those of SPEC and of the error texts of ERRORS."""
     request = sampled(**settings)
     assert encoded(request)[name] == sent
-    assert warned(request) == [("CHANGED_FIELD", f"sampling.{next(iter(settings))}")]
+    assert warned(request) == [("ADJUSTED_FIELD", f"sampling.{next(iter(settings))}")]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ def left_out(field: str, what: str = "this field") -> Warning_:
 
 def changed(field: str, what: str) -> Warning_:
     """Return the warning for something that was sent otherwise than asked; `what` says how."""
-    return Warning_("CHANGED_FIELD", field, what)
+    return Warning_("ADJUSTED_FIELD", field, what)
 
 
 def moved(field: str) -> Warning_:
