@@ -28,6 +28,8 @@ from tests.e2e.protocols import WIRES, Wire, environment, routes
 from tests.e2e.stream_books import read
 
 from trunkline.v1 import FINISH_REASON_STOP, FINISH_REASON_TOOL_CALLS
+from trunkline_server.simulator.answer import DEFAULT_TOOL_PIECES as PIECES
+from trunkline_server.simulator.answer import JSON_PIECE_CHARACTERS
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateway, Gateways
@@ -97,6 +99,7 @@ async def test_a_conversation_means_the_same_everywhere(gateway: Gateways, wire:
                 assert (finish, json.loads(text), calls) == (FINISH_REASON_STOP, ANSWER, [])
             assert usage is not None
             assert usage.input_tokens > 0
-            assert usage.output_tokens >= len(THOUGHTS[turn].split())
+            said = PIECES * len(calls) if calls else -(-len(text) // JSON_PIECE_CHARACTERS)
+            assert usage.output_tokens == len(THOUGHTS[turn].split()) + said
             answers.append(message)
         await running.quiet()
