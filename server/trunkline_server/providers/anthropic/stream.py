@@ -40,7 +40,7 @@ _PASSED_OVER: Final = ""
 
 
 class _Block:
-    """One content block that has begun and not ended. What is passed over has no part."""
+    """One content block that has begun and not ended. It has no part before its first content, or if passed over."""
 
     __slots__ = ("begun", "chars", "kind", "part", "pieces")
 
@@ -234,19 +234,19 @@ class AnthropicStreamDecoder:
         """Return the state of a block that begins, and tell what stands in its first event."""
         kind = block.type
         if kind == "text":
-            begun = _Block("text", self._new_part())
+            begun = _Block("text", -1)
             if block.text:
-                deltas.append(TextDelta(begun.part, block.text))
+                deltas.append(TextDelta(self._part(begun), block.text))
         elif kind == "thinking":
-            begun = _Block("thinking", self._new_part())
+            begun = _Block("thinking", -1)
             if block.thinking:
-                deltas.append(ThinkingDelta(begun.part, block.thinking))
+                deltas.append(ThinkingDelta(self._part(begun), block.thinking))
             if block.signature:
                 begun.pieces.append(block.signature)
         elif kind == "redacted_thinking":
-            begun = _Block("redacted_thinking", self._new_part())
+            begun = _Block("redacted_thinking", -1)
             if block.data:
-                deltas.append(ThinkingSignatureDelta(begun.part, block.data, redacted=True))
+                deltas.append(ThinkingSignatureDelta(self._part(begun), block.data, redacted=True))
         elif kind == "tool_use":
             begun = self._begun_call(block, deltas)
         else:
@@ -260,9 +260,9 @@ class AnthropicStreamDecoder:
             raise protocol_error("its tool calls are without bounds")
         call_id = block.id or made_id(self._answer_id, self._calls)
         self._calls += 1
-        begun = _Block("tool_use", self._new_part())
+        begun = _Block("tool_use", -1)
         begun.begun = input_text(block.input)
-        deltas.append(ToolCallDelta(begun.part, call_id, block.name))
+        deltas.append(ToolCallDelta(self._part(begun), call_id, block.name))
         return begun
 
     def _piece(self, index: int, piece: PieceWire, deltas: list[Delta]) -> None:
@@ -272,10 +272,10 @@ class AnthropicStreamDecoder:
         kind = piece.type
         if kind == "text_delta":
             if piece.text and block.kind == "text":
-                deltas.append(TextDelta(block.part, piece.text))
+                deltas.append(TextDelta(self._part(block) if block.part < 0 else block.part, piece.text))
         elif kind == "thinking_delta":
             if piece.thinking and block.kind == "thinking":
-                deltas.append(ThinkingDelta(block.part, piece.thinking))
+                deltas.append(ThinkingDelta(self._part(block) if block.part < 0 else block.part, piece.thinking))
         elif kind == "input_json_delta":
             if piece.partial_json and block.kind == "tool_use":
                 self._bound(block, piece.partial_json)
@@ -296,7 +296,8 @@ class AnthropicStreamDecoder:
         if block is None or self._finished is not None:
             return
         if block.kind == "thinking" and block.pieces:
-            deltas.append(ThinkingSignatureDelta(block.part, "".join(block.pieces)))
+            part = self._part(block) if block.part < 0 else block.part
+            deltas.append(ThinkingSignatureDelta(part, "".join(block.pieces)))
         elif block.kind == "tool_use":
             if block.pieces:
                 self._close_call(block, deltas)
@@ -311,7 +312,8 @@ class AnthropicStreamDecoder:
         elif is_json("".join(call.pieces)):
             deltas.append(ToolCallDelta(call.part, done=True))
 
-    def _new_part(self) -> int:
-        part = self._parts
-        self._parts += 1
+    def _part(self, block: _Block) -> int:
+        """Give a block its number, now that there is something of it: an empty one is no part, as in a whole answer."""
+        block.part = part = self._parts
+        self._parts = part + 1
         return part

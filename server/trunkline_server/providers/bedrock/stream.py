@@ -7,6 +7,7 @@ errors included, but for the usage, which comes last: the answer is whole, and t
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Callable
 from typing import Final
 
@@ -54,6 +55,22 @@ class _Call:
         self.pieces: list[str] = []
 
 
+class _Seal:
+    """The seal of a reasoning block as far as it has come; of withheld words it is all there is."""
+
+    __slots__ = ("pieces", "redacted")
+
+    def __init__(self, redacted: bool) -> None:  # noqa: FBT001  the one thing that it is made of
+        self.redacted = redacted
+        self.pieces: list[str] = []
+
+    def whole(self) -> str:
+        """Return all of it; pieces of what is withheld are base64 each."""
+        if not self.redacted or len(self.pieces) == 1:
+            return "".join(self.pieces)
+        return b64encode(b"".join(map(b64decode, self.pieces))).decode()
+
+
 class BedrockStreamDecoder:
     """Decodes one streamed answer. See `StreamDecoder` for the protocol.
 
@@ -62,7 +79,7 @@ class BedrockStreamDecoder:
     """
 
     __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_counted", "_dropped", "_failure", "_finished", "_frames",
-                 "_ignoring", "_part_of", "_parts", "_seen", "_usage")  # fmt: skip
+                 "_ignoring", "_kept_chars", "_part_of", "_parts", "_seals", "_seen", "_usage")  # fmt: skip
 
     def __init__(self) -> None:
         self._frames = EventStreamDecoder()
@@ -72,6 +89,9 @@ class BedrockStreamDecoder:
         """Those that are open, by their block's index."""
         self._calls_seen = 0
         self._calls_chars = 0
+        self._seals: dict[int, _Seal] = {}
+        """Of reasoning blocks that are open, by their index."""
+        self._kept_chars = 0
         self._dropped = Dropped()
         self._seen = False
         self._counted = False
@@ -180,15 +200,24 @@ class BedrockStreamDecoder:
         if piece.text:
             deltas.append(ThinkingDelta(self._part(index), piece.text))
         if piece.signature:
-            deltas.append(ThinkingSignatureDelta(self._part(index), piece.signature))
+            self._seal(index, piece.signature, redacted=False)
         if piece.redacted_content:
-            deltas.append(ThinkingSignatureDelta(self._part(index), piece.redacted_content, redacted=True))
+            self._seal(index, piece.redacted_content, redacted=True)
+
+    def _seal(self, index: int, text: str, *, redacted: bool) -> None:
+        """Keep a piece of a seal until its block ends: seals are told whole."""
+        self._kept_chars += len(text)
+        if self._kept_chars > MAX_ARGUMENTS_CHARS:
+            raise protocol_error("its seals are without bounds")
+        self._seals.setdefault(index, _Seal(redacted)).pieces.append(text)
 
     def _start(self, payload: bytes, deltas: list[Delta]) -> None:
         event = decode_start(payload)
         tool = event.start.tool_use
         if self._finished is not None:
             return
+        if tool is None and event.start.tool_result is None and event.start.image is None:
+            return  # some models announce texts too
         if tool is None or tool.type is not None:
             self._part_of[event.content_block_index] = _NOT_OURS
             self._dropped.note(f"message.content[{event.content_block_index}]")
@@ -220,16 +249,26 @@ class BedrockStreamDecoder:
 
     def _stop(self, payload: bytes, deltas: list[Delta]) -> None:
         index = decode_stop(payload).content_block_index
+        if self._finished is not None:
+            return
+        if index in self._seals:
+            self._tell_seal(index, deltas)
         call = self._calls.get(index)
         # A call without any arguments is told by the stop reason: whole, or cut before the first of them.
-        if self._finished is None and call is not None and call.pieces:
+        if call is not None and call.pieces:
             del self._calls[index]
             _close(call, deltas)
+
+    def _tell_seal(self, index: int, deltas: list[Delta]) -> None:
+        seal = self._seals.pop(index)
+        deltas.append(ThinkingSignatureDelta(self._part(index), seal.whole(), seal.redacted))
 
     def _message_stop(self, payload: bytes, deltas: list[Delta]) -> None:
         native = decode_message_stop(payload).stop_reason
         if self._finished is not None:
             return
+        for index in tuple(self._seals):
+            self._tell_seal(index, deltas)
         end = finished(native, called=self._calls_seen > 0)
         if end.reason is FinishReason.CONTENT_FILTER and not self._parts:
             raise filtered_error(native)
