@@ -65,6 +65,32 @@ def test_what_nobody_claims_is_openais() -> None:
     assert dialect_of(request).name == "openai"
 
 
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/v1/chat/completions", "openai"),
+        ("/v1/responses", "openai"),
+        ("/v1/embeddings", "openai"),
+        ("/v1/messages", "anthropic"),
+        ("/v2/chat", "cohere"),
+        ("/v2/embed", "cohere"),
+        ("/v1beta/models/gemini-x:generateContent", "gemini"),
+        ("/v1/projects/p/locations/l/publishers/google/models/g:streamGenerateContent", "gemini"),
+        ("/model/us.anthropic.claude-x:0/converse", "bedrock"),
+        ("/model/amazon.nova/converse-stream", "bedrock"),
+        ("/openai/deployments/d/chat/completions", "azure_openai"),
+        ("/openai/v1/responses", "azure_openai"),
+        ("/token", "google_oauth"),
+    ],
+)
+def test_a_request_has_one_dialect(path: str, name: str) -> None:
+    """By its path alone at most one dialect claims a request, wherever it stands in the table; else it is OpenAI's."""
+    request = Received(method="POST", path=path, raw_path=path, query={}, headers={}, body=b"")
+    claimed = [each for each, dialect in DIALECTS.items() if each != "openai" and dialect.claims(request)]
+    assert claimed == ([] if name == "openai" else [name])
+    assert dialect_of(request).name == name
+
+
 async def test_errors_of_another_dialect_are_refused_not_ignored(simulator: Simulator) -> None:
     """A name that no dialect has is refused as a fault, and one that only another has is refused by this one."""
     async with httpx.AsyncClient(base_url=simulator.base_url, headers={"authorization": "Bearer k"}) as http:
