@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from trunkline_server.chat.message import Message
+from trunkline_server.routing.record import record
 
 
 class FinishReason(Enum):
@@ -29,7 +30,7 @@ class UsageSource(Enum):
     ESTIMATED = "ESTIMATED"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """Tokens of one attempt or of a whole call. None is unknown, which is not zero."""
 
@@ -42,7 +43,7 @@ class Usage:
     cost_nanousd: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TokenAlternative:
     """A token that the model might have said instead."""
 
@@ -51,7 +52,7 @@ class TokenAlternative:
     bytes: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TokenLogprob:
     """One token of the answer with its log-probability (natural logarithm)."""
 
@@ -116,7 +117,7 @@ class ToolCallDelta:
 Delta = TextDelta | ThinkingDelta | ThinkingSignatureDelta | RefusalDelta | ToolCallDelta
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finished:
     """The model's own end of an answer: its terminal event came."""
 
@@ -125,7 +126,7 @@ class Finished:
     """The provider's word for it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Answer:
     """One whole answer of one attempt."""
 
@@ -136,7 +137,7 @@ class Answer:
     warnings: tuple[Warning_, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Warning_:  # noqa: N801  the builtin's name is taken, and `Warning` is the contract's word
     """Something was done otherwise than asked, and the answer still stands."""
 

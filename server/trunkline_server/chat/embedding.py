@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, ClassVar
 
 from trunkline_server.chat.answer import Usage, Warning_
 from trunkline_server.chat.request import RoutingOptions
+from trunkline_server.routing.record import record
 
 _NO_WISHES = RoutingOptions()
 
@@ -23,7 +24,7 @@ class EmbedInputType(Enum):
     CLUSTERING = "clustering"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EmbedRequest:
     """Texts of which each is to become one vector. Its size is bounded by the boundary that decoded it."""
 
@@ -46,7 +47,7 @@ class EmbedRequest:
     """Provider name to the keys that its upstream body gets besides ours."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EmbedAnswer:
     """One vector for each input, in the inputs' order."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from trunkline_server.routing.record import record
 
 
 class Role(Enum):
@@ -16,14 +17,14 @@ class Role(Enum):
     TOOL = "tool"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextPart:
     """Plain text."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MediaPart:
     """A picture, a recording or a document; exactly one of `data`, `uri` and `file_id` is set."""
 
@@ -37,7 +38,7 @@ class MediaPart:
     """The provider that knows `file_id`; only it can serve a request with this part."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ThinkingPart:
     """Reasoning that a model showed. It goes back to no provider but the one that made it."""
 
@@ -47,7 +48,7 @@ class ThinkingPart:
     provider: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolCallPart:
     """The model asks for a tool to be run."""
 
@@ -57,7 +58,7 @@ class ToolCallPart:
     """A JSON object as text, exactly as the model wrote it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolResultPart:
     """What a tool answered."""
 
@@ -66,7 +67,7 @@ class ToolResultPart:
     is_error: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RefusalPart:
     """The model's own words of refusal."""
 
@@ -76,7 +77,7 @@ class RefusalPart:
 Part = TextPart | MediaPart | ThinkingPart | ToolCallPart | ToolResultPart | RefusalPart
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One turn of the conversation."""
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import Enum
 from typing import Any, Final
 
 from trunkline_server.chat.message import Message
+from trunkline_server.routing.record import record
 from trunkline_server.routing.types import Criticality, OnBreak
 
 
@@ -30,7 +31,7 @@ class ToolMode(Enum):
     REQUIRED = "required"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampling:
     """How the answer is drawn; None leaves a setting to the provider."""
 
@@ -58,7 +59,7 @@ NO_SAMPLING: Final = Sampling()
 """Everything is left to the provider: the one object of its kind that a request without settings has."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FunctionTool:
     """A function of the caller's that the model may ask for."""
 
@@ -69,7 +70,7 @@ class FunctionTool:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ProviderTool:
     """A tool that one provider runs itself; the others become ineligible."""
 
@@ -77,7 +78,7 @@ class ProviderTool:
     tool: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolChoice:
     """`mode`, or one named `function`; at most one of the two is set."""
 
@@ -86,12 +87,12 @@ class ToolChoice:
     parallel: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JsonObjectOutput:
     """The answer is to be some JSON object."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JsonSchemaOutput:
     """The answer is to be JSON of this schema."""
 
@@ -100,7 +101,7 @@ class JsonSchemaOutput:
     strict: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RoutingOptions:
     """The request's wishes about routing; they can only tighten what the alias allows."""
 
@@ -133,7 +134,7 @@ class RoutingOptions:
     """Droppable features (see `chat.features`) that need not be carried, with a warning; `*` for all of them."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatRequest:
     """One request. Its size is bounded by the boundary that decoded it."""
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
 from trunkline_server.chat.answer import Delta, Finished, Usage, Warning_
@@ -25,6 +24,7 @@ from trunkline_server.providers.transport.base import (
     UpstreamResponse,
 )
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.record import record
 
 _Answer = TypeVar("_Answer")
 
@@ -34,7 +34,7 @@ ERROR_BODY_S = 2.0
 """How long the body of an error may take: its status alone can classify it, and a fallback may be waiting."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dispatched:
     """What an attempt is made of."""
 

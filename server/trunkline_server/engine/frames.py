@@ -14,6 +14,7 @@ from trunkline_server.chat.answer import Answer, FinishReason, TokenLogprob, Usa
 from trunkline_server.chat.embedding import EmbedAnswer
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
+from trunkline_server.routing.record import record
 from trunkline_server.routing.types import OnBreak, Reason, TargetId
 
 _Answer = TypeVar("_Answer", Answer, EmbedAnswer)
@@ -54,7 +55,7 @@ class DeltaKind(Enum):
     REFUSAL = "refusal"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServedBy:
     """A target and the key that was used; its secret is nowhere near."""
 
@@ -62,7 +63,7 @@ class ServedBy:
     key_id: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Skipped:
     """A candidate that refused before a dispatch."""
 
@@ -70,7 +71,7 @@ class Skipped:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RouteInfo:
     """How the request was routed."""
 
@@ -85,7 +86,7 @@ class RouteInfo:
     """Attempts that might have been made and were not, each with its reason; for the log."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptSummary:
     """One upstream call that was dispatched. Durations in seconds."""
 
@@ -102,7 +103,7 @@ class AttemptSummary:
     """Whether what it emitted does not count in the answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FieldViolation:
     """One thing wrong with a request; `path` as in `messages[0].parts[1].tool_call.arguments_json`."""
 
@@ -110,7 +111,7 @@ class FieldViolation:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallFailure:
     """How a call ended as an error, with all that its caller is told."""
 
@@ -312,7 +313,7 @@ EmbeddedCall = AnsweredCall[EmbedAnswer]
 """What `Embed` gives."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ExplainedCandidate:
     """One candidate of a plan, kept or left out."""
 
@@ -342,7 +343,7 @@ class ExplainedCandidate:
     """Why none of its keys could serve now, even if one could after a wait."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Explanation:
     """The routing decision for a request, nothing sent upstream."""
 
@@ -350,7 +351,7 @@ class Explanation:
     candidates: tuple[ExplainedCandidate, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelInfo:
     """An alias or model that a caller may use. None: unknown."""
 
@@ -364,7 +365,7 @@ class ModelInfo:
     output_nanousd_per_million: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ModelList:
     """All aliases and models that a caller may use."""
 

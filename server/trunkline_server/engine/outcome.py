@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.record import record
 from trunkline_server.routing.types import TargetId
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptOutcome:
     """One upstream call of it."""
 
@@ -20,7 +20,7 @@ class AttemptOutcome:
     """It neither speaks for nor against its target: stopped by its caller, or the loser of a race."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CallOutcome:
     """One call, once it is over."""
 

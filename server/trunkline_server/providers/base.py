@@ -14,6 +14,7 @@ from trunkline_server.chat.answer import Answer, Delta, Finished, Usage, Warning
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.providers.quirks import NO_QUIRKS, Quirks
 from trunkline_server.routing.failures import Failure
+from trunkline_server.routing.record import record
 
 if TYPE_CHECKING:
     from trunkline_server.providers.embedding import EmbeddingAdapter
@@ -70,7 +71,7 @@ NO_TERMS = AdapterTerms()
 """A vendor's own server, of which nothing is said."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WireCall:
     """The body of one upstream call, and what belongs to it."""
 
@@ -83,7 +84,7 @@ class WireCall:
     """What could not be carried over to this provider."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RateLimitHeaders:
     """What is left of a key's limits, for requests and for tokens. None: not said, or not readable."""
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 
 from trunkline_server.routing.breaks import NOTHING_BARS, Shown
 from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.moves import Move
+from trunkline_server.routing.record import record
 from trunkline_server.routing.types import OnBreak, Reason, Refusal
 
 
@@ -26,12 +26,12 @@ class Why(Enum):
 # Events: what happened.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Started:
     """The request was planned and may go."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Granted:
     """A slot and a key are ours at `candidate`; `passed`: the refusals of those that TryNow named before it."""
 
@@ -40,45 +40,45 @@ class Granted:
     passed: tuple[Refusal, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class NoneFree:
     """No candidate of TryNow could take the call at once; one refusal for each, in order."""
 
     refusals: tuple[Refusal, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refused:
     """The queue did not let us in, or our time in it is over."""
 
     refusal: Refusal
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Woke:
     """The backoff is over."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Slow:
     """The attempt in flight has given nothing for so long that a second one may race it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class FirstContent:
     """The attempt's first content goes to the caller. `attempt` says which, where two race; 0: the only one."""
 
     attempt: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Completed:
     """The attempt gave its whole answer. `attempt` as above."""
 
     attempt: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AttemptFailed:
     """The attempt failed, slot and key are given back. `attempt` as above.
 
@@ -92,7 +92,7 @@ class AttemptFailed:
     """What it cost all the same, in 1e-9 USD."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Stopped:
     """The call ends from outside: DEADLINE, CANCELLED or SERVER_DRAINING."""
 
@@ -105,28 +105,28 @@ Event = Started | Granted | NoneFree | Refused | Woke | Slow | FirstContent | Co
 # Actions: what to do.
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TryNow:
     """Take slot and key at the first of `moves` that has both now; answer Granted or NoneFree."""
 
     moves: tuple[Move, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Queue:
     """Wait in the queue of `move`'s candidate; answer Granted or Refused."""
 
     move: Move
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Backoff:
     """Wait `seconds`, holding nothing; answer Woke."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Dispatch:
     """Make attempt number `attempt` (from 1); answer FirstContent, Completed or AttemptFailed.
 
@@ -140,22 +140,22 @@ class Dispatch:
     after_break: OnBreak | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GoOn:
     """Nothing to decide: go on with the attempt."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Drop:
     """The machine has ended: the event means nothing any more; a grant is given back."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Finish:
     """The call has its answer."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Fail:
     """The call failed.
 
@@ -168,7 +168,7 @@ class Fail:
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Broken:
     """An attempt broke after content was shown, and it is known what follows: tell the caller, then do `then`.
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from trunkline_server.routing.aliases import Policy
 from trunkline_server.routing.failures import Failure, FailureClass, NextTarget, SameKey
+from trunkline_server.routing.record import record
 from trunkline_server.routing.retry import FREE_WALK
 from trunkline_server.routing.selection import Plan
 
@@ -18,7 +19,7 @@ _SLOW = Failure(FailureClass.FIRST_TOKEN_TIMEOUT, "slow")
 """What an attempt that is raced is suspected of: targets of another provider go first."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Move:
     """One candidate to go to. `walk`: another key of a target whose last key was rejected or exhausted."""
 

@@ -8,6 +8,7 @@ from trunkline_server.routing.aliases import Alias, AliasTarget
 from trunkline_server.routing.circuit import Circuit
 from trunkline_server.routing.filters import over_limit
 from trunkline_server.routing.health import HEALTHY, Health
+from trunkline_server.routing.record import record
 from trunkline_server.routing.types import Refusal, TargetId
 
 CIRCUIT = "circuit"
@@ -62,7 +63,7 @@ class Candidate:
         return self.rejected is None and (self.calm or (self.shut_because is None and self.held_because is None))
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Removed:
     """A target that was left out: by which constraint, and in words."""
 
@@ -73,7 +74,7 @@ class Removed:
     refusal: Refusal | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """The ordered candidates for one request."""
 

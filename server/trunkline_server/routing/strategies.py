@@ -14,20 +14,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from trunkline_server.routing.aliases import Strategy, Tier
 from trunkline_server.routing.cost import cost_nanousd
 from trunkline_server.routing.filters import usual_s
 from trunkline_server.routing.health import Health
 from trunkline_server.routing.latency import SAMPLES_MIN
+from trunkline_server.routing.record import record
 from trunkline_server.routing.rendezvous import ranked, score
 from trunkline_server.routing.types import TargetId
 
 _PAIR = 2
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Asked:
     """What of a request, and of the moment, the order depends on."""
 

@@ -7,6 +7,7 @@ from enum import Enum
 
 from trunkline_server.routing.caller_limits import CallerLimits
 from trunkline_server.routing.failures import FailureClass
+from trunkline_server.routing.record import record
 
 
 class Reason(Enum):
@@ -120,7 +121,7 @@ class Caller:
     """Of its calls, tokens and money; None: it has none, and no account."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Refusal:
     """A candidate did not take the call, before anything was dispatched."""
 

@@ -10,8 +10,10 @@ cancelling it, which closes the connection.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Final, Literal, Protocol
+
+from trunkline_server.routing.record import record
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -72,7 +74,7 @@ class ProtocolError(TransportError):
     """
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UpstreamRequest:
     """One call, fully made: nothing is added to it but framing and `accept-encoding: identity`.
 
