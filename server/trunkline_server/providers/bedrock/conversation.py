@@ -22,7 +22,7 @@ from trunkline_server.chat.message import (
     ToolResultPart,
 )
 from trunkline_server.providers.bedrock.families import Family
-from trunkline_server.providers.bedrock.media import media_block
+from trunkline_server.providers.bedrock.media import MediaBlocks
 from trunkline_server.providers.bedrock.tool_turns import ToolTurns
 from trunkline_server.providers.bedrock.words import adjusted, unsupported
 
@@ -59,7 +59,7 @@ class ConversationWriter:
     `tools_on_offer`: the call has tools. Without them the service refuses calls and results, so these become words.
     """
 
-    __slots__ = ("_documents", "_family", "_provider", "_system", "_tools", "_turns", "_warnings")
+    __slots__ = ("_family", "_media", "_provider", "_system", "_tools", "_turns", "_warnings")
 
     def __init__(self, provider: str, family: Family, warnings: list[Warning_], *, tools_on_offer: bool) -> None:
         self._provider = provider
@@ -67,7 +67,8 @@ class ConversationWriter:
         self._warnings = warnings
         self._system: list[Block] = []
         self._turns: list[Turn] = []
-        self._documents = 0
+        # An object of its own: a method handed to the tools' writer would tie both into a circle, left after each call.
+        self._media = MediaBlocks()
         self._tools = ToolTurns(family, self._media, warnings, as_words=not tools_on_offer)
 
     def write(self, messages: tuple[Message, ...]) -> tuple[list[Block], list[Block]]:
@@ -157,13 +158,6 @@ class ConversationWriter:
             turn.others.append({"reasoningContent": {"reasoningText": text}})
         elif part.text and not family.signed_thinking:
             turn.others.append({"reasoningContent": {"reasoningText": {"text": part.text}}})
-
-    def _media(self, part: MediaPart) -> Block | None:
-        """Return the block of a picture, document, video or recording; documents are numbered."""
-        block = media_block(part, f"document-{self._documents + 1}")
-        if block is not None and "document" in block:
-            self._documents += 1
-        return block
 
     def _mark(self, message: Message) -> None:
         """Mark the conversation up to here as worth caching."""

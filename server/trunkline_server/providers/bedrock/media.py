@@ -48,6 +48,22 @@ _BY_KIND: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
 )
 
 
+class MediaBlocks:
+    """Makes the blocks of one conversation, in which each document has a number."""
+
+    __slots__ = ("_documents",)
+
+    def __init__(self) -> None:
+        self._documents = 0
+
+    def __call__(self, part: MediaPart) -> dict[str, Any] | None:
+        """Return the block of a picture, document, video or recording; None if Converse has none for it."""
+        block = media_block(part, f"document-{self._documents + 1}")
+        if block is not None and "document" in block:
+            self._documents += 1
+        return block
+
+
 def media_block(part: MediaPart, document_name: str) -> dict[str, Any] | None:
     """Return the content block for `part`, or None if Converse has none for it.
 

@@ -147,9 +147,8 @@ class BedrockStreamDecoder:
         self._frames.close()
         if self._finished is not None:
             return []
-        error = self._not_whole()
-        self._failure = error.failure
-        raise error
+        self._failure = self._not_whole().failure
+        raise AttemptError(self._failure)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:

@@ -71,10 +71,10 @@ class GeminiStreamDecoder:
                 self._event(event, deltas)
         except EventTooLargeError as error:
             if self._finished is None:
-                self._fail(protocol_error(str(error)), deltas)
+                self._fail(protocol_error(str(error)).failure, deltas)
             self._deaf = True
         except AttemptError as error:
-            self._fail(error, deltas)
+            self._fail(error.failure, deltas)
         return deltas
 
     def close(self) -> list[Delta]:
@@ -85,9 +85,8 @@ class GeminiStreamDecoder:
         self._sse.close()
         if self._finished is not None:
             return []
-        error = self._not_whole(rest)
-        self._failure = error.failure
-        raise error
+        self._failure = self._not_whole(rest).failure
+        raise AttemptError(self._failure)
 
     def _not_whole(self, rest: bytes) -> AttemptError:
         if rest.startswith((b"{", b"[")) and (error := error_in(rest)) is not None:
@@ -96,10 +95,12 @@ class GeminiStreamDecoder:
             return protocol_error("a stream without a candidate")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
 
-    def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
-        self._failure = error.failure
+    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
+        """Keep the failure, and raise it at once if nothing stands in front of it."""
+        # An error that its own frame holds would lie around until the garbage collector finds it.
+        self._failure = failure
         if not deltas:
-            raise error
+            raise AttemptError(failure)
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
         data = event.data

@@ -121,9 +121,9 @@ class ResponsesStreamDecoder:
                 self._event(event, deltas)
         except EventTooLargeError as error:
             self._done = True
-            self._fail(protocol_error(str(error)), deltas)
+            self._fail(protocol_error(str(error)).failure, deltas)
         except AttemptError as error:
-            self._fail(error, deltas)
+            self._fail(error.failure, deltas)
         return deltas
 
     def close(self) -> list[Delta]:
@@ -133,9 +133,8 @@ class ResponsesStreamDecoder:
         self._sse.close()
         if self._finished is not None:
             return []
-        error = self._not_whole()
-        self._failure = error.failure
-        raise error
+        self._failure = self._not_whole().failure
+        raise AttemptError(self._failure)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:
@@ -145,10 +144,12 @@ class ResponsesStreamDecoder:
             return protocol_error("neither content nor an end of the response")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended before the response did"))
 
-    def _fail(self, error: AttemptError, deltas: list[Delta]) -> None:
-        self._failure = error.failure
+    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
+        """Keep the failure, and raise it at once if nothing stands in front of it."""
+        # An error that its own frame holds would lie around until the garbage collector finds it.
+        self._failure = failure
         if not deltas:
-            raise error
+            raise AttemptError(failure)
 
     def _event(self, sse: SseEvent, deltas: list[Delta]) -> None:
         if self._done:
