@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from trunkline_server.providers.base import OptionFinding
+from trunkline_server.providers.option_rules import OptionRules
 
 MACHINE_KEYS: Final = frozenset({"model", "messages", "stream", "thread", "compaction"})
 """Refused whatever the operator allows: another value would break routing, decoding or accounting."""
@@ -40,25 +41,9 @@ COSTLY_KEYS: Final = {
 }
 """Keys that raise cost, and how. Not here: `metadata`, which only labels a call."""
 
+_RULES: Final = OptionRules(MACHINE_KEYS, TYPED_KEYS, COSTLY_KEYS)
+
 
 def check_options(options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
-    """Return a finding for each key of `options` that is not the caller's to pass.
-
-    A key with a typed field and a key that raises cost pass if `allowed` names them; then the option goes before
-    the typed field. `MACHINE_KEYS` are refused even if `allowed` names them. Every other key passes: the provider
-    judges it.
-    """
-    findings = (_finding(key, allowed) for key in options)
-    return [finding for finding in findings if finding is not None]
-
-
-def _finding(key: str, allowed: frozenset[str]) -> OptionFinding | None:
-    if key in MACHINE_KEYS:
-        return OptionFinding(key, "written by the gateway itself; it cannot be allowed")
-    if key in allowed:
-        return None
-    if key in TYPED_KEYS:
-        return OptionFinding(key, f"has a field of its own in the request: {TYPED_KEYS[key]}")
-    if key in COSTLY_KEYS:
-        return OptionFinding(key, f"raises cost, since {COSTLY_KEYS[key]}; not allowed to this caller")
-    return None
+    """Return a finding for each key of `options` that is not the caller's to pass; see OptionRules."""
+    return _RULES.check(options, allowed)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trunkline_server.providers.base import OptionFinding
+from trunkline_server.providers.option_rules import OptionRules
 
 EXTRA_FIELD: Final = "additionalModelRequestFields"
 
@@ -78,15 +79,15 @@ COSTLY_KEYS: Final = {
 }
 """Keys that raise cost, and how."""
 
+_EXTRA_REFUSED: Final = "written by the gateway itself: name the model's own fields one by one"
+
+_RULES: Final = OptionRules(MACHINE_KEYS, TYPED_KEYS, COSTLY_KEYS)
+
 
 def check_options(options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
-    """Return a finding for each key of `options` that is not the caller's to pass.
-
-    A key with a typed field and a key that raises cost pass if `allowed` names them; then the option goes before the
-    typed field. `MACHINE_KEYS` are refused even if `allowed` names them. Every other key passes: the model judges it.
-    """
-    findings = (_finding(key, allowed) for key in options)
-    return [finding for finding in findings if finding is not None]
+    """Return a finding for each key of `options` that is not the caller's to pass; see OptionRules."""
+    extra = [OptionFinding(key, _EXTRA_REFUSED) for key in options if key == EXTRA_FIELD]
+    return extra + _RULES.check((key for key in options if key != EXTRA_FIELD), allowed)
 
 
 def add_options(body: dict[str, Any], extra: dict[str, Any], options: Mapping[str, object]) -> None:
@@ -98,17 +99,3 @@ def add_options(body: dict[str, Any], extra: dict[str, Any], options: Mapping[st
             fields[key] = {**present, **value}
         else:
             fields[key] = value
-
-
-def _finding(key: str, allowed: frozenset[str]) -> OptionFinding | None:
-    if key == EXTRA_FIELD:
-        return OptionFinding(key, "written by the gateway itself: name the model's own fields one by one")
-    if key in MACHINE_KEYS:
-        return OptionFinding(key, "written by the gateway itself; it cannot be allowed")
-    if key in allowed:
-        return None
-    if key in TYPED_KEYS:
-        return OptionFinding(key, f"has a field of its own in the request: {TYPED_KEYS[key]}")
-    if key in COSTLY_KEYS:
-        return OptionFinding(key, f"raises cost, since {COSTLY_KEYS[key]}; not allowed to this caller")
-    return None

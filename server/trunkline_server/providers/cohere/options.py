@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from trunkline_server.providers.base import OptionFinding
+from trunkline_server.providers.option_rules import OptionRules
 
 MACHINE_KEYS: Final = frozenset({"model", "messages", "stream"})
 """Refused whatever the operator allows: another value would break routing, decoding or accounting."""
@@ -29,13 +30,9 @@ TYPED_KEYS: Final = {
 """Keys that have a typed field of the request, and that field. Nothing else of this API raises cost: `documents` cost
 what their tokens do; `citation_options`, `safety_mode` and `priority` shape an answer at the price of its tokens."""
 
+_RULES: Final = OptionRules(MACHINE_KEYS, TYPED_KEYS, {})
+
 
 def check_options(options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
-    """Return a finding for each key of `options` that is not the caller's to pass; `allowed` lets typed keys pass."""
-    found: list[OptionFinding] = []
-    for key in options:
-        if key in MACHINE_KEYS:
-            found.append(OptionFinding(key, "written by the gateway itself; it cannot be allowed"))
-        elif key in TYPED_KEYS and key not in allowed:
-            found.append(OptionFinding(key, f"has a field of its own in the request: {TYPED_KEYS[key]}"))
-    return found
+    """Return a finding for each key of `options` that is not the caller's to pass; see OptionRules."""
+    return _RULES.check(options, allowed)

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from trunkline_server.providers.base import OptionFinding
+from trunkline_server.providers.option_rules import OptionRules
 
 MACHINE_KEYS: Final = frozenset({"model", "contents", "generationConfig.candidateCount"})
 """Refused whatever the operator allows: another value would break routing, decoding or accounting."""
@@ -56,13 +57,13 @@ answer at the price of its tokens."""
 
 _NESTED: Final = frozenset({"generationConfig", "toolConfig"})
 
+_RULES: Final = OptionRules(MACHINE_KEYS, TYPED_KEYS, COSTLY_KEYS)
+
 
 def check_options(options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
-    """Return a finding for each key of `options` that is not the caller's to pass.
+    """Return a finding for each key of `options` that is not the caller's to pass; see OptionRules.
 
-    A key with a typed field and a key that raises cost pass if `allowed` names them; then the option goes before
-    the typed field. `MACHINE_KEYS` are refused even if `allowed` names them. Every other key passes: the provider
-    judges it.
+    Settings inside `generationConfig` and `toolConfig` are judged one by one.
     """
     permitted = frozenset(map(canonical, allowed))
     findings: list[OptionFinding] = []
@@ -70,10 +71,10 @@ def check_options(options: Mapping[str, object], allowed: frozenset[str]) -> lis
         name = canonical(key)
         if name in _NESTED and isinstance(value, Mapping):
             inner = ((f"{key}.{part}", f"{name}.{canonical(str(part))}") for part in value)
-            findings.extend(filter(None, (_finding(path, known, permitted) for path, known in inner)))
+            findings.extend(filter(None, (_RULES.finding(path, known, permitted) for path, known in inner)))
         elif name in _NESTED:
             findings.append(OptionFinding(key, "must be an object"))
-        elif (found := _finding(key, name, permitted)) is not None:
+        elif (found := _RULES.finding(key, name, permitted)) is not None:
             findings.append(found)
     return findings
 
@@ -95,15 +96,3 @@ def canonical(key: str) -> str:
         return key
     first, *rest = key.split("_")
     return first + "".join(word[:1].upper() + word[1:] for word in rest)
-
-
-def _finding(path: str, name: str, permitted: frozenset[str]) -> OptionFinding | None:
-    if name in MACHINE_KEYS:
-        return OptionFinding(path, "written by the gateway itself; it cannot be allowed")
-    if name in permitted:
-        return None
-    if name in TYPED_KEYS:
-        return OptionFinding(path, f"has a field of its own in the request: {TYPED_KEYS[name]}")
-    if name in COSTLY_KEYS:
-        return OptionFinding(path, f"raises cost, since {COSTLY_KEYS[name]}; not allowed to this caller")
-    return None

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from trunkline_server.providers.base import OptionFinding
+from trunkline_server.providers.option_rules import OptionRules
 
 MACHINE_KEYS: Final = frozenset(
     {"model", "input", "stream", "stream_options", "include", "background", "previous_response_id", "conversation"},
@@ -38,27 +39,10 @@ COSTLY_KEYS: Final = {
 }
 """Keys that raise cost, and how."""
 
+_RULES: Final = OptionRules(MACHINE_KEYS, TYPED_KEYS, COSTLY_KEYS)
+
 
 def check_options(options: Mapping[str, object], allowed: frozenset[str]) -> list[OptionFinding]:
-    """Return a finding for each key of `options` that is not the caller's to pass.
-
-    A key with a typed field and a key that raises cost pass if `allowed` names them; then the option goes before
-    the typed field. `MACHINE_KEYS` are refused even if `allowed` names them. Every other key passes: the provider
-    judges it.
-    """
+    """Return a finding for each key of `options` that is not the caller's to pass, those of `text` one by one."""
     text = options.get("text")
-    keys = [*options, *(f"text.{key}" for key in (text if isinstance(text, Mapping) else ()))]
-    findings = (_finding(key, allowed) for key in keys)
-    return [finding for finding in findings if finding is not None]
-
-
-def _finding(key: str, allowed: frozenset[str]) -> OptionFinding | None:
-    if key in MACHINE_KEYS:
-        return OptionFinding(key, "written by the gateway itself; it cannot be allowed")
-    if key in allowed:
-        return None
-    if key in TYPED_KEYS:
-        return OptionFinding(key, f"has a field of its own in the request: {TYPED_KEYS[key]}")
-    if key in COSTLY_KEYS:
-        return OptionFinding(key, f"raises cost, since {COSTLY_KEYS[key]}; not allowed to this caller")
-    return None
+    return _RULES.check([*options, *(f"text.{key}" for key in (text if isinstance(text, Mapping) else ()))], allowed)
