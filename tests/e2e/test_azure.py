@@ -229,14 +229,13 @@ async def test_a_filtered_prompt_is_the_requests_fault(gateway: Gateways, *, str
 
 @STREAM
 async def test_a_filtered_answer_ends_with_its_finish_reason(gateway: Gateways, *, stream: bool) -> None:
-    """A whole one is told with a warning that says by what."""
+    """A warning says by what; a stream's stands at its end."""
     fault = {"finish_reason": "content_filter"}
     async with gateway({"default": fault}, routes=ROUTES, environ=environment()) as running:
         answer = await answered(running, ask(), stream=stream)
         assert answer.finish_reason == FINISH_REASON_CONTENT_FILTER
-        if not stream:
-            assert [(each.code, each.field) for each in answer.warnings] == [("CONTENT_FLAGGED", "message")]
-            assert "violence (medium)" in answer.warnings[0].message
+        assert [(each.code, each.field) for each in answer.warnings] == [("CONTENT_FLAGGED", "message")]
+        assert "violence (medium)" in answer.warnings[0].message
 
 
 @pytest.mark.parametrize(

@@ -148,6 +148,59 @@ def test_a_stream_that_the_asynchronous_filter_stopped() -> None:
     assert stream.finished == Finished(FinishReason.CONTENT_FILTER, "content_filter")
 
 
+def marked(severity: str) -> dict[str, Any]:
+    return {**SAFE, "violence": {"filtered": False, "severity": severity}}
+
+
+JAILBREAK = {"jailbreak": {"detected": True, "filtered": False}}
+MARKED = [
+    event(None, prompt_filter_results=[{"prompt_index": 0, "content_filter_results": JAILBREAK}]),
+    *(event({"delta": {"content": "a"}, "content_filter_results": SAFE}) for _ in range(3)),
+    event({"delta": {"content": "b"}, "content_filter_results": marked("medium")}),
+    event({"content_filter_results": marked("low"), "delta": {"content": 'the "content_filter_results": high'}}),
+    event({"content_filter_results": SAFE, "delta": {"content": "c"}}),
+    STOP,
+    event({"content_filter_results": {"protected_material_text": {"detected": True}}, "content_filter_offsets": {}}),
+    DONE,
+]
+
+
+@pytest.mark.parametrize("size", [1, 7, 100, 10_000])
+def test_what_the_filter_marked_in_a_stream_is_told(size: int) -> None:
+    """As of a whole answer: each category once, by its worst, wherever the results stand and the bytes are cut."""
+    stream = ADAPTER.stream_decoder(REQUEST)
+    body = b"".join(MARKED)
+    for at in range(0, len(body), size):
+        stream.feed(body[at : at + size])
+    stream.close()
+    assert [(warning.code, warning.field, warning.message) for warning in stream.warnings] == [
+        ("CONTENT_FLAGGED", "messages", "the provider's content filter marked the prompt: jailbreak"),
+        (
+            "CONTENT_FLAGGED",
+            "message",
+            "the provider's content filter marked the answer: protected_material_text, violence (medium)",
+        ),
+    ]
+
+
+@pytest.mark.parametrize("results", [None, 7, [], {}, {"hate": 7}, {"error": {"code": "content_filter_error"}}, SAFE])
+def test_results_of_any_shape_cost_nobody_the_stream(results: object) -> None:
+    """Nor are they told, if they say nothing."""
+    stream = ADAPTER.stream_decoder(REQUEST)
+    prompt = event(None, prompt_filter_results=[{"content_filter_results": results}, results])
+    piece = event({"delta": {"content": "a"}, "content_filter_results": results})
+    deltas = [delta for chunk in (prompt, piece, piece, STOP, DONE) for delta in stream.feed(chunk)]
+    assert deltas == [TextDelta(0, "a"), TextDelta(0, "a")]
+    assert stream.warnings == ()
+
+
+def test_a_filter_of_many_words_is_told_in_few() -> None:
+    """What comes from outside is bounded."""
+    many = {f"category {number:04d} {'x' * 99}": {"filtered": True} for number in range(1000)}
+    answer = ADAPTER.decode_answer(200, {}, whole(many, SAFE))
+    assert len(answer.warnings[0].message) < 1000
+
+
 def test_a_stream_that_the_filter_stopped_before_any_content() -> None:
     """It is a block, and no answer."""
     stream = ADAPTER.stream_decoder(REQUEST)

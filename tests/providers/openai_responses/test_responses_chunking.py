@@ -128,8 +128,12 @@ def test_a_stream_cut_anywhere_is_told(end: int, places: list[int]) -> None:
 
 KINDS = sorted({body["type"] for body in EVENTS} | {"error", "response.incomplete", "response.refusal.delta"})
 FIELDS = ("delta", "item", "response", "arguments", "output_index", "content_index", "logprobs")
+LETTERS = 'ab 7"\\{}[]:,\n\r\x00ß\u2028世🌍'
+"""What JSON escapes, what ends lines somewhere, and letters of one to four bytes."""
+
+TEXTS = st.text(LETTERS, max_size=8)
 garbage = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["id", "type", "text"]), inner),
     max_leaves=6,
 )
@@ -138,7 +142,7 @@ garbage = st.recursive(
 @given(
     st.lists(
         st.fixed_dictionaries(
-            {"type": st.sampled_from(KINDS) | st.text(max_size=8)},
+            {"type": st.sampled_from(KINDS) | TEXTS},
             optional=dict.fromkeys(FIELDS, garbage),
         ),
         max_size=6,
@@ -184,7 +188,7 @@ def shown(part: Part) -> list[object]:
     return ["RefusalDelta", part.text]
 
 
-words = st.text(min_size=1, max_size=20)
+words = st.text(LETTERS, min_size=1, max_size=20)
 messages = st.builds(
     lambda texts: {"type": "message", "content": [{"type": "output_text", "text": text} for text in texts]},
     st.lists(words, max_size=3),

@@ -13,10 +13,11 @@ from trunkline_server.providers.azure_openai.classify import classify_response
 from trunkline_server.providers.azure_openai.errors import RESPONSES_TABLE, TABLE
 from trunkline_server.providers.azure_openai.filters import flagged_content
 from trunkline_server.providers.azure_openai.places import CHAT, EMBEDDINGS, Places
+from trunkline_server.providers.azure_openai.stream import AzureStreamDecoder
 from trunkline_server.providers.azure_openai.versions import quirks_of
 from trunkline_server.providers.base import NO_TERMS, AdapterTerms, OptionFinding, RateLimitHeaders, WireCall
 from trunkline_server.providers.embedding import EmbeddingAdapter
-from trunkline_server.providers.openai import OpenAIAdapter, OpenAIStreamDecoder
+from trunkline_server.providers.openai import OpenAIAdapter
 from trunkline_server.providers.openai.decode import decode_answer
 from trunkline_server.providers.openai_responses import ResponsesAdapter, ResponsesStreamDecoder
 from trunkline_server.providers.openai_responses.decode import decode_answer as decode_response
@@ -60,9 +61,9 @@ class AzureOpenAIAdapter:
         """Read the `x-ratelimit-…` headers; names are in lower case. Azure writes -1 for what it does not know."""
         return self._chat.limits(headers)
 
-    def stream_decoder(self, request: ChatRequest) -> OpenAIStreamDecoder:  # noqa: ARG002  nothing of the request changes how this protocol's answer is read
+    def stream_decoder(self, request: ChatRequest) -> AzureStreamDecoder:  # noqa: ARG002  nothing of the request changes how this protocol's answer is read
         """Return a fresh decoder for one streamed 2xx response."""
-        return OpenAIStreamDecoder(TABLE)
+        return AzureStreamDecoder()
 
     def classify(self, status: int, headers: Mapping[str, str], body: bytes) -> Failure:
         """Classify a response that is not 2xx; header names are in lower case."""

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 _encode = msgspec.json.encode
 _PROMPT = [{"prompt_index": 0, "content_filter_results": SAFE}]
 
+_CHOICE = b'"choices":[{'
+
 
 class AzureChatJob:
     """One request for a chat completion of a deployment."""
@@ -47,7 +49,7 @@ class FilteredEvents:
     def __init__(self, events: Events, answer: Answer) -> None:
         self._events = events
         self._answer = answer
-        self._noted = b'"content_filter_results":%b,"logprobs":' % _encode(SAFE)
+        self._noted = _results(SAFE)
 
     def __len__(self) -> int:
         """Return the number of content events."""
@@ -62,12 +64,12 @@ class FilteredEvents:
     def contents(self) -> Iterator[bytes]:
         """Yield the content events."""
         for event in self._events.contents():
-            yield event.replace(b'"logprobs":', self._noted, 1)
+            yield event.replace(_CHOICE, self._noted, 1)
 
     def ending(self, *, done: bool) -> bytes:
         """Return the end; a filtered one says by what."""
-        noted = b'"content_filter_results":%b,"logprobs":' % _encode(_said_of(self._answer))
-        return self._events.ending(done=done).replace(b'"logprobs":', noted, 1)
+        noted = _results(_said_of(self._answer))
+        return self._events.ending(done=done).replace(_CHOICE, noted, 1)
 
     def heartbeat(self) -> bytes:
         """Return a comment."""
@@ -80,6 +82,11 @@ class FilteredEvents:
     def error(self, trouble: Trouble) -> bytes:
         """Return an event that is an error object."""
         return b"data: %b\n\n" % error_body(trouble)
+
+
+def _results(results: dict[str, Any]) -> bytes:
+    """Return how a choice begins; the vendor writes fields in the order of their names."""
+    return b'%b"content_filter_results":%b,' % (_CHOICE, _encode(results))
 
 
 def _said_of(answer: Answer) -> dict[str, Any]:
