@@ -88,8 +88,10 @@ async def _open(sent: Dispatched) -> UpstreamResponse:
     if response.status in _OK:
         return response
     try:
-        body = await _read_error(response)
-        raise AttemptError(sent.adapter.classify(response.status, response.headers, body))
+        failure = sent.adapter.classify(response.status, response.headers, await _read_error(response))
+        if failure.failure_class is FailureClass.KEY_REJECTED:
+            sent.endpoint.rejected(request, sent.key_id)
+        raise AttemptError(failure)
     finally:
         response.close()
 

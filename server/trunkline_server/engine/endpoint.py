@@ -111,6 +111,11 @@ class Endpoint:
         signer = self.signers.get(key_id)
         return request if signer is None else await signer.sign(request, self.transport)
 
+    def rejected(self, request: UpstreamRequest, key_id: str) -> None:
+        """Tell a key that signs that the provider rejected the credentials of a request that it had signed."""
+        if (signer := self.signers.get(key_id)) is not None:
+            signer.rejected(request)
+
     def without_key(self, failure: Failure, key_id: str) -> Failure:
         """Return `failure` with the key hidden that was sent: an error may repeat it, whatever it looks like.
 

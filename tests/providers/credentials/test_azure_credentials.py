@@ -184,6 +184,16 @@ async def test_an_identity_s_calls_carry_a_token(authority: Authority, transport
     signing.close()
 
 
+async def test_a_rejected_token_is_followed_by_another(authority: Authority, transport: AiohttpTransport) -> None:
+    """What the resource rejects is asked for anew at the next call, before its time."""
+    signing = signer(authority.identity())
+    first = await signing.sign(REQUEST, transport)
+    signing.rejected(first)
+    await signing.sign(REQUEST, transport)
+    assert len(authority.asked) == 2
+    signing.close()
+
+
 async def test_a_scope_of_one_s_own(authority: Authority, transport: AiohttpTransport) -> None:
     """National clouds and gateways have others."""
     signing = signer(authority.identity(scope="https://ai.azure.com/.default"))

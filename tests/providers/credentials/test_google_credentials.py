@@ -66,6 +66,15 @@ def test_an_api_key_is_a_header(key: str) -> None:
     assert made.headers == {"x-goog-api-key": key}
 
 
+async def test_a_rejected_token_is_followed_by_another(endpoint: TokenEndpoint, transport: AiohttpTransport) -> None:
+    """What the service rejects is asked for anew at the next call, before its time."""
+    signing = signer(endpoint.service_account())
+    signing.rejected(await signing.sign(REQUEST, transport))
+    signed = await signing.sign(REQUEST, transport)
+    assert signed.headers["authorization"] == "Bearer ya29.token-2"
+    signing.close()
+
+
 async def test_a_service_account_signs_what_its_endpoint_believes(
     endpoint: TokenEndpoint, transport: AiohttpTransport
 ) -> None:

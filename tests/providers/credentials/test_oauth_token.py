@@ -338,3 +338,15 @@ async def _walk(steps: list[Step]) -> None:
     await settled()
     assert not endpoint.under_way
     assert all(one.done() for one in waiting)
+
+
+async def test_a_token_that_somebody_rejected_is_forgotten() -> None:
+    """The next one who asks waits for a fetch; those who were rejected with a token before that one do no harm."""
+    house = House()
+    assert await house.first() == "token-1"
+    house.source.forget("token-1")
+    assert await house.first() == "token-2"
+    house.source.forget("token-1")
+    assert await house.ask() == "token-2"
+    assert house.endpoint.asked == 2
+    assert house.source.hidden == ("token-2", "token-1")

@@ -53,6 +53,9 @@ class KeySigner:
         """Return `request` with its signature."""
         return await signed(request, self._keys, self._region)
 
+    def rejected(self, request: UpstreamRequest) -> None:
+        """Do nothing: there are no others."""
+
     def close(self) -> None:
         """Do nothing: nothing runs in the background."""
 

@@ -97,6 +97,9 @@ class RoleSigner:
         """Return `request` signed; raise AttemptError if there are no keys."""
         return await signed(request, _keys(await self._source.token(transport)), self._region)
 
+    def rejected(self, request: UpstreamRequest) -> None:
+        """Do nothing: botocore is asked every few minutes, and knows itself when keys end."""
+
     def close(self) -> None:
         """Ask for no keys any more."""
         self._source.close()

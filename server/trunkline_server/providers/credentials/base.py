@@ -40,6 +40,13 @@ class Signer(Protocol):
         """
         ...
 
+    def rejected(self, request: UpstreamRequest) -> None:
+        """Take notice that the provider rejected the credentials of a request that `sign` returned.
+
+        A token may have ended before its time: it was revoked, or this machine slept. The next call gets another.
+        """
+        ...
+
     def close(self) -> None:
         """End whatever runs in the background. Idempotent; what is being signed may fail as CONNECT."""
         ...

@@ -36,6 +36,7 @@ AUTHORITY: Final = "https://login.microsoftonline.com"
 
 SCOPE: Final = "https://cognitiveservices.azure.com/.default"
 
+_SCHEME: Final = "Bearer "
 _CONNECT_S: Final = 3.0
 _NAME: Final = re.compile(r"[0-9A-Za-z.\-]{1,128}", re.ASCII)
 _CODE: Final = re.compile(r"[a-z_]{1,40}", re.ASCII)
@@ -89,7 +90,11 @@ class EntraSigner:
     async def sign(self, request: UpstreamRequest, transport: Transport) -> UpstreamRequest:
         """See `Signer.sign`."""
         token = await self._source.token(transport)
-        return replace(request, headers={**request.headers, "authorization": f"Bearer {token}"})
+        return replace(request, headers={**request.headers, "authorization": _SCHEME + token})
+
+    def rejected(self, request: UpstreamRequest) -> None:
+        """See `Signer.rejected`."""
+        self._source.forget(request.headers.get("authorization", "").removeprefix(_SCHEME))
 
     def close(self) -> None:
         """See `Signer.close`."""

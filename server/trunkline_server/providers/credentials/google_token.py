@@ -31,6 +31,7 @@ from trunkline_server.routing.failures import Failure, FailureClass
 SCOPE: Final = "https://www.googleapis.com/auth/cloud-platform"
 
 _TOKEN_URI: Final = "https://oauth2.googleapis.com/token"  # noqa: S105  an address
+_SCHEME: Final = "Bearer "
 _UNTOLD_LIFE_S: Final = 300.0
 """How long a token is used whose endpoint does not say how long it lives."""
 
@@ -78,7 +79,11 @@ class GoogleSigner:
     async def sign(self, request: UpstreamRequest, transport: Transport) -> UpstreamRequest:
         """See `Signer.sign`."""
         token = await self._source.token(transport)
-        return replace(request, headers={**request.headers, **self._quota, "authorization": f"Bearer {token}"})
+        return replace(request, headers={**request.headers, **self._quota, "authorization": _SCHEME + token})
+
+    def rejected(self, request: UpstreamRequest) -> None:
+        """See `Signer.rejected`."""
+        self._source.forget(request.headers.get("authorization", "").removeprefix(_SCHEME))
 
     def close(self) -> None:
         """See `Signer.close`."""

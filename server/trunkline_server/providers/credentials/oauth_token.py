@@ -104,6 +104,11 @@ class TokenSource:
                 return self._token
         raise AttemptError(self._failure or _NO_TOKEN)
 
+    def forget(self, token: str) -> None:
+        """Use `token` no more, if it is still the present one: whoever it was shown to rejects it."""
+        if token == self._token:
+            self._refresh_at_s = self._usable_until_s = _NEVER
+
     def close(self) -> None:
         """Fetch nothing any more; a fetch under way is cancelled, and who waits for it is told. Idempotent.
 
