@@ -115,6 +115,7 @@ class LiveRoutes:
             spec, models = prepared.providers[name], prepared.models_of(name)
             providers[name].apply(spec, endpoint, models, before_grants=self._tell_provider)
         self._name_models(providers, prepared)
+        self._keep_signers()
         for listener in tuple(self.listeners):
             _tell(listener, prepared)
 
@@ -149,6 +150,7 @@ class LiveRoutes:
         if self.snapshots.end_trial() is not None:
             self._retire((), promoted=False)
             self._name_models(self._providers, self._published)
+            self._keep_signers()
 
     async def aclose(self) -> None:
         """Close every transport, once nothing is sent any more. Idempotent."""
@@ -188,6 +190,12 @@ class LiveRoutes:
         self._ending = own if promoted else []
         for provider in closing:
             provider.close()
+
+    def _keep_signers(self) -> None:
+        """Let go of the signers of keys that are in no routes any more, and of secrets that were replaced."""
+        self._signers.keep(
+            signer for provider in (*self.providers, *self._ending) for signer in provider.endpoint.signers.values()
+        )
 
     def _name_models(self, providers: Mapping[str, LiveProvider], *blueprints: Blueprint) -> None:
         """Keep the health of those models that these routes name, and of no others."""

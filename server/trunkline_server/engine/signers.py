@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from trunkline_server.engine.provider import ProviderSpec
 from trunkline_server.providers.credentials.base import Signer
-
-_MAX_KEPT = 4_096
-"""Signers that are remembered; more than any document has keys that sign. The oldest goes first, and is closed."""
 
 
 class SignerBook:
@@ -29,11 +26,16 @@ class SignerBook:
         found: dict[str, Signer] = {}
         for key_id, signer in spec.signers.items():
             made_of = (spec.name, spec.protocol, terms.base_url, terms.region, key_id, fingerprints[key_id])
-            found[key_id] = self._known.pop(made_of, signer)
-            self._known[made_of] = found[key_id]  # the latest asked for is the last
-        while len(self._known) > _MAX_KEPT:
-            self._known.pop(next(iter(self._known))).close()
+            found[key_id] = self._known.setdefault(made_of, signer)
         return found
+
+    def keep(self, used: Iterable[Signer]) -> None:
+        """Close and forget all signers but these: nothing new is sent with any other, and its secret is to be gone."""
+        kept = frozenset(map(id, used))
+        for made_of, signer in tuple(self._known.items()):
+            if id(signer) not in kept:
+                del self._known[made_of]
+                signer.close()
 
     def close(self) -> None:
         """Close every signer. Idempotent."""
