@@ -6,14 +6,13 @@ from typing import Final
 
 from trunkline_server.chat.answer import (
     Delta,
-    Finished,
     TextDelta,
     ThinkingDelta,
     ThinkingSignatureDelta,
     ToolCallDelta,
     Usage,
-    Warning_,
 )
+from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.anthropic.classify import classify_under_ok
 from trunkline_server.providers.anthropic.finish import WHOLE, finished, is_block, merged, usage_of
 from trunkline_server.providers.anthropic.wire import (
@@ -26,10 +25,9 @@ from trunkline_server.providers.anthropic.wire import (
     input_text,
 )
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
-from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.providers.sse import SseEvent
 from trunkline_server.providers.tool_arguments import MAX_ARGUMENTS_CHARS, MAX_CALLS, NO_ARGUMENTS, made_id
 from trunkline_server.routing.failures import Failure, FailureClass
 
@@ -57,80 +55,27 @@ class _Block:
         return f"<block {self.part} {self.kind or 'passed over'}>"
 
 
-class AnthropicStreamDecoder:
-    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+class AnthropicStreamDecoder(SseAnswerStream):
+    """Decodes one streamed answer."""
 
-    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call, so
-    that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
-    """
-
-    __slots__ = ("_answer_id", "_blocks", "_calls", "_chars", "_done", "_dropped", "_failure", "_finished", "_parts",
-                 "_seen", "_sse", "_started", "_unsure", "_usage")  # fmt: skip
+    __slots__ = ("_answer_id", "_blocks", "_calls", "_chars", "_parts", "_started", "_unsure", "_usage")
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
+        super().__init__()
         self._blocks: dict[int, _Block] = {}
         self._started = 0
         self._parts = 0
         self._calls = 0
         self._chars = 0
-        self._dropped = Dropped()
         self._unsure: _Block | None = None
         """A call that ended without any arguments: whole if the answer goes on or ends whole."""
         self._answer_id = ""
-        self._seen = False
-        self._done = False
         self._usage: UsageWire | None = None
-        self._finished: Finished | None = None
-        self._failure: Failure | None = None
-
-    @property
-    def finished(self) -> Finished | None:
-        """The reason to stop, once it came."""
-        return self._finished
 
     @property
     def usage(self) -> Usage | None:
         """What the provider counted so far: the prompt at the beginning, the answer at its end."""
         return usage_of(self._usage)
-
-    @property
-    def warnings(self) -> tuple[Warning_, ...]:
-        """What of the answer could not be carried over so far."""
-        return self._dropped.warnings
-
-    @property
-    def failure(self) -> Failure | None:
-        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
-        return self._failure
-
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        deltas: list[Delta] = []
-        if self._done:
-            return deltas
-        try:
-            for event in self._sse.feed(chunk):
-                self._event(event, deltas)
-        except EventTooLargeError as error:
-            if self._finished is None:
-                self._fail(protocol_error(str(error)).failure, deltas)
-            self._done = True
-        except AttemptError as error:
-            self._fail(error.failure, deltas)
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        self._sse.close()
-        if self._finished is not None:
-            return []
-        self._failure = self._not_whole().failure
-        raise AttemptError(self._failure)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:
@@ -139,13 +84,6 @@ class AnthropicStreamDecoder:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor a reason to stop")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a reason to stop"))
-
-    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
-        """Keep the failure, and raise it at once if nothing stands in front of it."""
-        # An error that its own frame holds would lie around until the garbage collector finds it.
-        self._failure = failure
-        if not deltas:
-            raise AttemptError(failure)
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
         data, name = event

@@ -13,15 +13,14 @@ from typing import Final
 
 from trunkline_server.chat.answer import (
     Delta,
-    Finished,
     FinishReason,
     TextDelta,
     ThinkingDelta,
     ThinkingSignatureDelta,
     ToolCallDelta,
     Usage,
-    Warning_,
 )
+from trunkline_server.providers.answer_stream import AnswerStream
 from trunkline_server.providers.base import AttemptError
 from trunkline_server.providers.bedrock.errors import classify_message
 from trunkline_server.providers.bedrock.finish import WHOLE, finished, usage_of
@@ -34,7 +33,6 @@ from trunkline_server.providers.bedrock.wire import (
     decode_start,
     decode_stop,
 )
-from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.eventstream import EventStreamDecoder, EventStreamError, EventStreamMessage
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
@@ -71,17 +69,24 @@ class _Seal:
         return b64encode(b"".join(map(b64decode, self.pieces))).decode()
 
 
-class BedrockStreamDecoder:
-    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+class BedrockStreamDecoder(AnswerStream):
+    """Decodes one streamed answer."""
 
-    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
-    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
-    """
-
-    __slots__ = ("_calls", "_calls_chars", "_calls_seen", "_counted", "_dropped", "_failure", "_finished", "_frames",
-                 "_ignoring", "_kept_chars", "_part_of", "_parts", "_seals", "_seen", "_usage")  # fmt: skip
+    __slots__ = (
+        "_calls",
+        "_calls_chars",
+        "_calls_seen",
+        "_counted",
+        "_frames",
+        "_kept_chars",
+        "_part_of",
+        "_parts",
+        "_seals",
+        "_usage",
+    )
 
     def __init__(self) -> None:
+        super().__init__()
         self._frames = EventStreamDecoder()
         self._part_of: dict[int, int] = {}
         self._parts = 0
@@ -92,63 +97,22 @@ class BedrockStreamDecoder:
         self._seals: dict[int, _Seal] = {}
         """Of reasoning blocks that are open, by their index."""
         self._kept_chars = 0
-        self._dropped = Dropped()
-        self._seen = False
         self._counted = False
-        self._ignoring = False
         self._usage: UsageWire | None = None
-        self._finished: Finished | None = None
-        self._failure: Failure | None = None
-
-    @property
-    def finished(self) -> Finished | None:
-        """The stop reason, once it came."""
-        return self._finished
 
     @property
     def usage(self) -> Usage | None:
         """What the service counted, once it said so: at the very end."""
         return usage_of(self._usage)
 
-    @property
-    def warnings(self) -> tuple[Warning_, ...]:
-        """What of the answer could not be carried over so far."""
-        return self._dropped.warnings
-
-    @property
-    def failure(self) -> Failure | None:
-        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
-        return self._failure
-
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed; raise AttemptError for an exception of the service or garbage."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        deltas: list[Delta] = []
-        if self._ignoring:
-            return deltas
+    def _read(self, chunk: bytes, deltas: list[Delta]) -> None:
         try:
             for message in self._frames.feed(chunk):
                 self._message(message, deltas)
             if self._frames.error is not None:
-                self._broken(self._frames.error)
+                self._framing_broken(self._frames.error)
         except EventStreamError as error:
-            self._broken(error)
-        except AttemptError as error:
-            self._failure = error.failure
-        if self._failure is not None and not deltas:
-            raise AttemptError(self._failure)
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        self._frames.close()
-        if self._finished is not None:
-            return []
-        self._failure = self._not_whole().failure
-        raise AttemptError(self._failure)
+            self._framing_broken(error)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:
@@ -157,12 +121,6 @@ class BedrockStreamDecoder:
             # The usage comes last: the service itself says that this was all.
             return protocol_error("neither content nor a stop reason")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a stop reason"))
-
-    def _broken(self, error: EventStreamError) -> None:
-        """End the reading; a whole answer stays whole."""
-        self._ignoring = True
-        if self._finished is None:
-            self._failure = protocol_error(str(error)).failure
 
     def _message(self, message: EventStreamMessage, deltas: list[Delta]) -> None:
         headers, payload = message

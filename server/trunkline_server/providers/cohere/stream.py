@@ -10,13 +10,13 @@ from typing import Final
 
 from trunkline_server.chat.answer import (
     Delta,
-    Finished,
     TextDelta,
     ThinkingDelta,
     ThinkingSignatureDelta,
     Usage,
     Warning_,
 )
+from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.base import AttemptError
 from trunkline_server.providers.cohere.errors import classify_text
 from trunkline_server.providers.cohere.finish import WHOLE, finished, token_logprobs, usage_of
@@ -35,7 +35,7 @@ from trunkline_server.providers.cohere.words import dropped
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
 from trunkline_server.providers.part_numbers import PartNumbers
-from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.providers.sse import SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _DONE: Final = b"[DONE]"
@@ -45,18 +45,13 @@ _NO_MESSAGE: Final = StreamMessage()
 _NO_DELTA: Final = StreamDelta()
 
 
-class CohereStreamDecoder:
-    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+class CohereStreamDecoder(SseAnswerStream):
+    """Decodes one streamed answer."""
 
-    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
-    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
-    """
-
-    __slots__ = ("_answer_id", "_calls", "_cited", "_done", "_failure", "_finished", "_index", "_part", "_parts",
-                 "_plan_part", "_seen", "_sse", "_thinks", "_usage")  # fmt: skip
+    __slots__ = ("_answer_id", "_calls", "_cited", "_index", "_part", "_parts", "_plan_part", "_thinks", "_usage")
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
+        super().__init__()
         self._parts = PartNumbers()
         self._calls = ToolCallAssembly(self._parts)
         self._plan_part = -1
@@ -65,17 +60,8 @@ class CohereStreamDecoder:
         self._index: int | None = None
         self._thinks = False
         self._answer_id = ""
-        self._seen = False
-        self._done = False
         self._cited = False
         self._usage: UsageWire | None = None
-        self._finished: Finished | None = None
-        self._failure: Failure | None = None
-
-    @property
-    def finished(self) -> Finished | None:
-        """The finish reason, once it came."""
-        return self._finished
 
     @property
     def usage(self) -> Usage | None:
@@ -83,42 +69,9 @@ class CohereStreamDecoder:
         return usage_of(self._usage)
 
     @property
-    def failure(self) -> Failure | None:
-        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
-        return self._failure
-
-    @property
     def warnings(self) -> tuple[Warning_, ...]:
         """What of the answer could not be carried over so far."""
         return (dropped("message.citations"),) if self._cited else ()
-
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        deltas: list[Delta] = []
-        if self._done:
-            return deltas
-        try:
-            for event in self._sse.feed(chunk):
-                self._event(event, deltas)
-        except EventTooLargeError as error:
-            if self._finished is None:
-                self._fail(protocol_error(str(error)).failure, deltas)
-            self._done = True
-        except AttemptError as error:
-            self._fail(error.failure, deltas)
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        self._sse.close()
-        if self._finished is not None:
-            return []
-        self._failure = self._not_whole().failure
-        raise AttemptError(self._failure)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:
@@ -127,13 +80,6 @@ class CohereStreamDecoder:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor a finish reason")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
-
-    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
-        """Keep the failure, and raise it at once if nothing stands in front of it."""
-        # An error that its own frame holds would lie around until the garbage collector finds it.
-        self._failure = failure
-        if not deltas:
-            raise AttemptError(failure)
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
         data, name = event

@@ -8,6 +8,7 @@ printed over many lines and sometimes inside a list: that is what is left in the
 from __future__ import annotations
 
 from trunkline_server.chat.answer import Delta, Finished, FinishReason, Usage, Warning_
+from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.base import AttemptError
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.gemini.classify import classify_under_ok, error_in
@@ -16,33 +17,19 @@ from trunkline_server.providers.gemini.finish import is_reason, token_logprobs, 
 from trunkline_server.providers.gemini.parts import AnswerParts
 from trunkline_server.providers.gemini.wire import AnswerWire, CandidateWire, UsageWire, decode_answer_wire
 from trunkline_server.providers.json_wire import DECODING_ERRORS
-from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.providers.sse import SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
 
-class GeminiStreamDecoder:
-    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+class GeminiStreamDecoder(SseAnswerStream):
+    """Decodes one streamed answer."""
 
-    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
-    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
-    """
-
-    __slots__ = ("_deaf", "_failure", "_finished", "_parts", "_seen", "_sse", "_usage")
+    __slots__ = ("_parts", "_usage")
 
     def __init__(self) -> None:
-        self._sse = SseDecoder()
+        super().__init__()
         self._parts = AnswerParts()
-        self._seen = False
-        self._deaf = False
-        """Nothing more is read: the answer is whole, and something without end came after it."""
         self._usage: UsageWire | None = None
-        self._finished: Finished | None = None
-        self._failure: Failure | None = None
-
-    @property
-    def finished(self) -> Finished | None:
-        """The finish reason, once it came."""
-        return self._finished
 
     @property
     def usage(self) -> Usage | None:
@@ -50,57 +37,17 @@ class GeminiStreamDecoder:
         return usage_of(self._usage)
 
     @property
-    def failure(self) -> Failure | None:
-        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
-        return self._failure
-
-    @property
     def warnings(self) -> tuple[Warning_, ...]:
         """What of the answer so far could not be carried over."""
         return self._parts.warnings
 
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        deltas: list[Delta] = []
-        if self._deaf:
-            return deltas
-        try:
-            for event in self._sse.feed(chunk):
-                self._event(event, deltas)
-        except EventTooLargeError as error:
-            if self._finished is None:
-                self._fail(protocol_error(str(error)).failure, deltas)
-            self._deaf = True
-        except AttemptError as error:
-            self._fail(error.failure, deltas)
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
+    def _not_whole(self) -> AttemptError:
         rest = self._sse.rest
-        self._sse.close()
-        if self._finished is not None:
-            return []
-        self._failure = self._not_whole(rest).failure
-        raise AttemptError(self._failure)
-
-    def _not_whole(self, rest: bytes) -> AttemptError:
         if rest.startswith((b"{", b"[")) and (error := error_in(rest)) is not None:
             return AttemptError(classify_under_ok(error))
         if not self._seen:
             return protocol_error("a stream without a candidate")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
-
-    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
-        """Keep the failure, and raise it at once if nothing stands in front of it."""
-        # An error that its own frame holds would lie around until the garbage collector finds it.
-        self._failure = failure
-        if not deltas:
-            raise AttemptError(failure)
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
         data = event.data

@@ -11,17 +11,15 @@ from typing import Final
 
 from trunkline_server.chat.answer import (
     Delta,
-    Finished,
     FinishReason,
     RefusalDelta,
     TextDelta,
     ThinkingDelta,
     TokenLogprob,
     Usage,
-    Warning_,
 )
+from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
@@ -43,7 +41,7 @@ from trunkline_server.providers.openai.wire import (
     thinking_text,
 )
 from trunkline_server.providers.part_numbers import PartNumbers
-from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.providers.sse import SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _DONE: Final = b"[DONE]"
@@ -52,80 +50,27 @@ _NO_ERROR: Final = Chunk().error
 _NO_LOGPROBS: Final[tuple[TokenLogprob, ...]] = ()
 
 
-class OpenAIStreamDecoder:
-    """Decodes one streamed answer. See `StreamDecoder` for the protocol.
+class OpenAIStreamDecoder(SseAnswerStream):
+    """Decodes one streamed answer."""
 
-    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
-    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
-    """
-
-    __slots__ = ("_answer_id", "_calls", "_done", "_dropped", "_failure", "_finished", "_parts", "_refusal_part",
-                 "_seen", "_sse", "_table", "_text_part", "_thinking_part", "_usage")  # fmt: skip
+    __slots__ = ("_answer_id", "_calls", "_parts", "_refusal_part", "_table", "_text_part", "_thinking_part", "_usage")
 
     def __init__(self, table: FailureTable = TABLE) -> None:
         """Start before the first byte; `table` classifies an error inside the stream."""
+        super().__init__()
         self._table = table
-        self._sse = SseDecoder()
         self._parts = PartNumbers()
         self._calls = ToolCallAssembly(self._parts)
-        self._dropped = Dropped()
         self._text_part = -1
         self._thinking_part = -1
         self._refusal_part = -1
         self._answer_id = ""
-        self._seen = False
-        self._done = False
         self._usage: UsageWire | None = None
-        self._finished: Finished | None = None
-        self._failure: Failure | None = None
-
-    @property
-    def finished(self) -> Finished | None:
-        """The finish reason, once it came."""
-        return self._finished
 
     @property
     def usage(self) -> Usage | None:
         """What the provider counted so far; some count in each chunk, and the last count holds."""
         return usage_of(self._usage)
-
-    @property
-    def warnings(self) -> tuple[Warning_, ...]:
-        """What of the answer could not be carried over so far."""
-        return self._dropped.warnings
-
-    @property
-    def failure(self) -> Failure | None:
-        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
-        return self._failure
-
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        deltas: list[Delta] = []
-        if self._done:
-            return deltas
-        try:
-            for event in self._sse.feed(chunk):
-                self._event(event, deltas)
-        except EventTooLargeError as error:
-            if self._finished is None:
-                self._fail(protocol_error(str(error)).failure, deltas)
-            self._done = True
-        except AttemptError as error:
-            self._fail(error.failure, deltas)
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        self._sse.close()
-        if self._finished is not None:
-            return []
-        self._failure = self._not_whole().failure
-        raise AttemptError(self._failure)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:
@@ -134,13 +79,6 @@ class OpenAIStreamDecoder:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor a finish reason")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))
-
-    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
-        """Keep the failure, and raise it at once if nothing stands in front of it."""
-        # An error that its own frame holds would lie around until the garbage collector finds it.
-        self._failure = failure
-        if not deltas:
-            raise AttemptError(failure)
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
         data, name = event

@@ -12,16 +12,14 @@ from typing import Any, ClassVar, Final
 
 from trunkline_server.chat.answer import (
     Delta,
-    Finished,
     FinishReason,
     RefusalDelta,
     TextDelta,
     TokenLogprob,
     Usage,
-    Warning_,
 )
+from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failure_table import FailureTable
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
@@ -50,7 +48,7 @@ from trunkline_server.providers.openai_responses.wire import (
     says_something,
 )
 from trunkline_server.providers.part_numbers import PartNumbers
-from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
+from trunkline_server.providers.sse import SseEvent
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _DONE: Final = b"[DONE]"
@@ -59,20 +57,27 @@ _NO_ERROR: Final = Event().error
 _NOT_AN_EVENT: Final = "an event that is none of a response"
 
 
-class ResponsesStreamDecoder:
-    """Decodes one streamed response. See `StreamDecoder` for the protocol.
+class ResponsesStreamDecoder(SseAnswerStream):
+    """Decodes one streamed response."""
 
-    What was decoded before a failure in the same chunk is returned first, and the failure raised by the next call,
-    so that the result does not depend on how the bytes were cut; `failure` says at once that it waits.
-    """
-
-    __slots__ = ("_calls", "_contents", "_done", "_dropped", "_failure", "_finished", "_item", "_parts", "_place",
-                 "_refused", "_said", "_seen", "_sse", "_table", "_text_part", "_thoughts", "_usage")  # fmt: skip
+    __slots__ = (
+        "_calls",
+        "_contents",
+        "_item",
+        "_parts",
+        "_place",
+        "_refused",
+        "_said",
+        "_table",
+        "_text_part",
+        "_thoughts",
+        "_usage",
+    )
 
     def __init__(self, table: FailureTable = TABLE) -> None:
         """Start before the first byte; `table` classifies an error inside the stream."""
+        super().__init__()
         self._table = table
-        self._sse = SseDecoder()
         self._parts = PartNumbers()
         self._calls = Calls(self._parts)
         self._thoughts = Thoughts(self._parts)
@@ -80,61 +85,14 @@ class ResponsesStreamDecoder:
         """Item and content to the part that it is."""
         self._item = self._place = self._text_part = -1
         """The text that came last, which most likely goes on: its item, its content, its part."""
-        self._dropped = Dropped()
         self._said = False
         self._refused = False
-        self._seen = False
-        self._done = False
         self._usage: UsageWire | None = None
-        self._finished: Finished | None = None
-        self._failure: Failure | None = None
-
-    @property
-    def finished(self) -> Finished | None:
-        """The end of the response, once it came."""
-        return self._finished
 
     @property
     def usage(self) -> Usage | None:
         """What the provider counted; it says so at the end."""
         return usage_of(self._usage)
-
-    @property
-    def warnings(self) -> tuple[Warning_, ...]:
-        """What of the answer could not be carried over so far."""
-        return self._dropped.warnings
-
-    @property
-    def failure(self) -> Failure | None:
-        """The failure that ended the stream: raised already, or to be raised by the next `feed` or `close`."""
-        return self._failure
-
-    def feed(self, chunk: bytes) -> list[Delta]:
-        """Return the deltas that `chunk` completed; raise AttemptError for an error event or garbage."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        deltas: list[Delta] = []
-        if self._done:
-            return deltas
-        try:
-            for event in self._sse.feed(chunk):
-                self._event(event, deltas)
-        except EventTooLargeError as error:
-            self._done = True
-            self._fail(protocol_error(str(error)).failure, deltas)
-        except AttemptError as error:
-            self._fail(error.failure, deltas)
-        return deltas
-
-    def close(self) -> list[Delta]:
-        """Tell that the body has ended in order; raise AttemptError if the answer is not whole."""
-        if self._failure is not None:
-            raise AttemptError(self._failure)
-        self._sse.close()
-        if self._finished is not None:
-            return []
-        self._failure = self._not_whole().failure
-        raise AttemptError(self._failure)
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:
@@ -143,13 +101,6 @@ class ResponsesStreamDecoder:
             # The provider itself says that this was all; otherwise it only stopped talking.
             return protocol_error("neither content nor an end of the response")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended before the response did"))
-
-    def _fail(self, failure: Failure, deltas: list[Delta]) -> None:
-        """Keep the failure, and raise it at once if nothing stands in front of it."""
-        # An error that its own frame holds would lie around until the garbage collector finds it.
-        self._failure = failure
-        if not deltas:
-            raise AttemptError(failure)
 
     def _event(self, sse: SseEvent, deltas: list[Delta]) -> None:
         if self._done:
