@@ -10,7 +10,7 @@ from trunkline_server.providers.azure_openai.filters import Marks
 from trunkline_server.providers.openai import OpenAIStreamDecoder
 from trunkline_server.providers.sse import SseEvent
 
-_read: Final = OpenAIStreamDecoder._event  # noqa: SLF001  its own base's; looked up once, not for each event
+_read_event: Final = OpenAIStreamDecoder._event  # noqa: SLF001  its own base's; looked up once, not for each event
 
 
 class AzureStreamDecoder(OpenAIStreamDecoder):
@@ -29,7 +29,7 @@ class AzureStreamDecoder(OpenAIStreamDecoder):
         return super().warnings + self._marks.warnings
 
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:
-        _read(self, event, deltas)
+        _read_event(self, event, deltas)
         data, marks = event.data, self._marks
         if not data.startswith(marks.harmless, marks.at):
             marks.read(data)
