@@ -225,11 +225,47 @@ def test_media_have_one_source_that_can_be_used(media: pb.MediaPart, fields: lis
     assert refused(message) == [f"messages[0].parts[0].media{field}" for field in fields]
 
 
-@pytest.mark.parametrize("uri", ["http://h/x", "HTTPS://h/x", "gs://b/o", "s3://b/o", "data:image/png;base64,AA=="])
+@pytest.mark.parametrize("uri", ["http://h/x", "HTTPS://h/x", "gs://b/o", "s3://b/o"])
 def test_a_uri_may_have_these_schemes(uri: str) -> None:
-    """What providers fetch themselves, or need not fetch."""
+    """What providers fetch themselves."""
     message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(media=pb.MediaPart(uri=uri, mime_type="image/png"))])
     assert decoded(message)[0].parts == (MediaPart("image/png", uri=uri),)
+
+
+@pytest.mark.parametrize(
+    ("uri", "mime_type", "part"),
+    [
+        ("data:image/png;base64,iVBORw==", "", MediaPart("image/png", data=b"\x89PNG")),
+        ("DATA:image/png;charset=x;BASE64,iVBORw", "", MediaPart("image/png", data=b"\x89PNG")),
+        ("data:image/png;base64,%2B%2F%2B%2F", "image/webp", MediaPart("image/webp", data=b"\xfb\xff\xbf")),
+        ("data:text/csv,a%2Cb%0A1", "", MediaPart("text/csv", data=b"a,b\n1")),
+        ("data:;base64,aGk=", "", MediaPart("text/plain", data=b"hi")),
+    ],
+)
+def test_what_stands_in_a_data_uri_is_data(uri: str, mime_type: str, part: MediaPart) -> None:
+    """So every protocol that takes bytes takes it, with its own type unless the request says another."""
+    message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(media=pb.MediaPart(uri=uri, mime_type=mime_type))])
+    assert decoded(message)[0].parts == (part,)
+
+
+@pytest.mark.parametrize(
+    ("uri", "field"),
+    [
+        ("data:image/png", "uri"),
+        ("data:image/png;base64,", "uri"),
+        ("data:image/png;base64,iV*BORw=", "uri"),
+        ("data:image/png;base64,iVBOR", "uri"),
+        ("data:,", "uri"),
+        ("data:text/plain,gr\u00fcn", "uri"),
+        (f"data:{'x' * 600},a", "uri"),
+        (f"data:text/plain,{'%41' * 30_000}", "uri"),
+        ("data:nothing;base64,AA==", "mime_type"),
+    ],
+)
+def test_a_data_uri_without_content_is_refused(uri: str, field: str) -> None:
+    """Cut off, not encoded, empty, or of no type at all."""
+    message = pb.Message(role=pb.ROLE_USER, parts=[pb.Part(media=pb.MediaPart(uri=uri))])
+    assert refused(message) == [f"messages[0].parts[0].media.{field}"]
 
 
 def test_a_conversation_of_countless_pieces_is_refused_without_reading_it_all() -> None:

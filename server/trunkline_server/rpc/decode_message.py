@@ -17,6 +17,7 @@ from trunkline_server.chat.message import (
     ToolCallPart,
     ToolResultPart,
 )
+from trunkline_server.rpc.data_uri import is_data_uri, read_data_uri
 from trunkline_server.rpc.decode_json import decode_json_object
 from trunkline_server.rpc.violations import Violations
 
@@ -27,7 +28,6 @@ NAME_SHAPE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 NAME_RULE = "must be 1 to 64 letters, digits, underscores, dots and dashes"
 
 _MIME_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}/[A-Za-z0-9][A-Za-z0-9!#$&^_.+-]{0,126}(\s*;.{0,128})?")
-_DATA_URI = re.compile(r"data:.", re.IGNORECASE)
 _URL = re.compile(r"(?:https?|gs|s3)://[^\s\x00-\x1f\x7f]{1,8192}", re.IGNORECASE)
 
 _ROLES: dict[int, Role] = {
@@ -152,24 +152,32 @@ def _tool_call(call: pb.ToolCallPart, path: str, found: Violations) -> ToolCallP
 
 
 def _media(media: pb.MediaPart, path: str, found: Violations) -> MediaPart:
-    """Return a picture, recording or document by its one source."""
+    """Return a picture, recording or document by its one source; what stands in a data URI is data."""
     source = media.WhichOneof("source")
     data = media.data if source == "data" else None  # each reading of a field copies it, and pictures are large
     uri = media.uri if source == "uri" else None
+    mime_type = media.mime_type
+    if uri is not None and is_data_uri(uri):
+        try:
+            written_type, data = read_data_uri(uri)
+        except ValueError:
+            found.add(f"{path}.uri", "must hold base64 behind its comma, or at most 64 KiB of percent-encoded bytes")
+        else:
+            mime_type, uri = mime_type or written_type, None
+    elif uri is not None and not _URL.fullmatch(uri):
+        found.add(f"{path}.uri", "must be an http, https, gs, s3 or data URI")
     if source is None:
         found.add(path, "must have one of data, uri and file_id")
-    elif uri is not None and not (_DATA_URI.match(uri) or _URL.fullmatch(uri)):
-        found.add(f"{path}.uri", "must be an http, https, gs, s3 or data URI")
     elif uri is None and not data and not media.file_id:
         found.add(f"{path}.{source}", "must not be empty")
-    if (media.mime_type or source == "data") and not _MIME_TYPE.fullmatch(media.mime_type):
+    if (mime_type or data is not None) and not _MIME_TYPE.fullmatch(mime_type):
         found.add(f"{path}.mime_type", "must be a type such as image/png")
     if source == "file_id" and not media.provider:
         found.add(f"{path}.provider", "must name the provider that knows the file")
     elif source in {"data", "uri"} and media.provider:
         found.add(f"{path}.provider", "must be empty without file_id")
     return MediaPart(
-        media.mime_type,
+        mime_type,
         data=data,
         uri=uri,
         file_id=media.file_id if source == "file_id" else None,

@@ -161,7 +161,7 @@ class MediaPart(_message.Message):
     data: _builtins.bytes
     """The content itself."""
     uri: _builtins.str
-    """Where the provider may fetch it. Trunkline never fetches it."""
+    """Where the provider may fetch it. Trunkline never fetches it. What a `data:` URI holds is taken as `data`."""
     file_id: _builtins.str
     """The id of a file that was uploaded to `provider` before."""
     provider: _builtins.str
