@@ -254,6 +254,16 @@ BAD: dict[str, tuple[object, str]] = {
     "no email": ({"type": "service_account", "token_uri": "https://x.example/t"}, "no whole service_account"),
     "plain HTTP": ({**ACCOUNT, "token_uri": "http://oauth2.googleapis.com/token"}, "is http, which is only for"),
     "no URL": ({**ACCOUNT, "token_uri": "file:///etc/passwd"}, "is no http or https URL"),
+    "a project of two lines": (
+        {
+            "type": "authorized_user",
+            "client_id": "c",
+            "client_secret": "s",
+            "refresh_token": "r",
+            "quota_project_id": "p\r\nx: y",
+        },
+        "no id of a project",
+    ),
     "half a user": ({"type": "authorized_user", "client_id": "c"}, "no whole authorized_user"),
     "a user of numbers": (
         {"type": "authorized_user", "client_id": "c", "client_secret": 1, "refresh_token": "r"},

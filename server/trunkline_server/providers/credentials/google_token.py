@@ -36,6 +36,7 @@ _UNTOLD_LIFE_S: Final = 300.0
 """How long a token is used whose endpoint does not say how long it lives."""
 
 _CODE: Final = re.compile(r"[a-z_]{1,40}")
+_PROJECT: Final = re.compile(r"[0-9A-Za-z.:_\-]{1,128}", re.ASCII)
 _METADATA: Final = frozenset({"fd00:ec2::254", "metadata.google.internal"})
 _FORBIDDEN_SOURCES: Final = ("executable", "certificate")
 _TOO_MANY: Final = 429
@@ -107,12 +108,10 @@ def google_signer(info: Mapping[str, Any]) -> GoogleSigner:
     except (ValueError, TypeError, KeyError, AttributeError, exceptions.GoogleAuthError):
         raise CredentialError(f"it is no whole {kind}: a field is missing or of another kind") from None
     secrets = (info.get(name) for name in ("private_key", "refresh_token", "client_secret"))
-    project = info.get("quota_project_id")
-    return GoogleSigner(
-        make,
-        tuple(text for text in secrets if isinstance(text, str) and text),
-        project if isinstance(project, str) and project else None,
-    )
+    project = info.get("quota_project_id") or None
+    if project is not None and (not isinstance(project, str) or _PROJECT.fullmatch(project) is None):
+        raise CredentialError("its quota_project_id is no id of a project")
+    return GoogleSigner(make, tuple(text for text in secrets if isinstance(text, str) and text), project)
 
 
 def _service_account(info: Mapping[str, Any]) -> _GoogleCredentials:
