@@ -223,7 +223,8 @@ def test_a_stream_tells_what_the_whole_answer_tells(protocol: str, wire: str, da
     """Parts with their order, ids and seals, the end, the usage and the failures are the same in both views."""
     adapter = adapter_of(protocol, wire)
     fault = data.draw(faults(protocol))
-    most = data.draw(st.sampled_from([None, None, 20]))
+    # Where a call is cut short, vendors without strings for arguments have no whole answer to tell it with.
+    most = None if fault.tool_calls else data.draw(st.sampled_from([None, None, 1, 3]))
     request = ChatRequest(
         "m", (Message(Role.USER, (TextPart("hi"),)),), "r", Sampling(max_output_tokens=most), tools=TOOLS
     )
@@ -238,7 +239,6 @@ def test_a_stream_tells_what_the_whole_answer_tells(protocol: str, wire: str, da
         assert found is whole
         return
     seen, done = found
-    assert len(seen[0]) == len(whole[0])
     if protocol == "gemini":
         assert without_loose_seals(seen) == without_loose_seals(whole)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Final
 
 from trunkline_server.chat.answer import Delta, Finished, Usage, Warning_
 from trunkline_server.providers.base import AttemptError
@@ -10,6 +11,8 @@ from trunkline_server.providers.dropped import Dropped
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.sse import EventTooLargeError, SseDecoder, SseEvent
 from trunkline_server.routing.failures import Failure
+
+_JSON: Final = (b"{", b"[")
 
 
 class AnswerStream(ABC):
@@ -104,6 +107,19 @@ class SseAnswerStream(AnswerStream):
                 self._event(event, deltas)
         except EventTooLargeError as error:
             self._framing_broken(error)
+
+    def close(self) -> list[Delta]:
+        """Tell that the body has ended in order; raise AttemptError if the answer is not whole.
+
+        A body that is no stream but an error alone, or ends with one outside of any event, fails with that error.
+        """
+        if self._failure is None and self._finished is None and (rest := self._sse.rest).startswith(_JSON):
+            self._failure = self._bare_error(rest)
+        return super().close()
+
+    @abstractmethod
+    def _bare_error(self, body: bytes) -> Failure | None:
+        """Return the failure that a piece of JSON tells; None if it tells none."""
 
     @abstractmethod
     def _event(self, event: SseEvent, deltas: list[Delta]) -> None:

@@ -77,6 +77,13 @@ class AnthropicStreamDecoder(SseAnswerStream):
         """What the provider counted so far: the prompt at the beginning, the answer at its end."""
         return usage_of(self._usage)
 
+    def _bare_error(self, body: bytes) -> Failure | None:
+        try:
+            told = decode_event(body).type == "error"
+        except DECODING_ERRORS:
+            return None
+        return classify_under_ok(body) if told else None
+
     def _not_whole(self) -> AttemptError:
         if not self._seen:
             return protocol_error("a stream without a single event")

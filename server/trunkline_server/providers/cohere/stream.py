@@ -18,7 +18,7 @@ from trunkline_server.chat.answer import (
 )
 from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.base import AttemptError
-from trunkline_server.providers.cohere.errors import classify_text
+from trunkline_server.providers.cohere.errors import classify_text, message_under_ok
 from trunkline_server.providers.cohere.finish import WHOLE, finished, token_logprobs, usage_of
 from trunkline_server.providers.cohere.messages import PLAN_SEAL
 from trunkline_server.providers.cohere.toolcalls import ToolCallAssembly
@@ -72,6 +72,10 @@ class CohereStreamDecoder(SseAnswerStream):
     def warnings(self) -> tuple[Warning_, ...]:
         """What of the answer could not be carried over so far."""
         return (dropped("message.citations"),) if self._cited else ()
+
+    def _bare_error(self, body: bytes) -> Failure | None:
+        message = message_under_ok(body)
+        return classify_text(message) if message else None
 
     def _not_whole(self) -> AttemptError:
         if not self._seen:

@@ -41,10 +41,11 @@ class GeminiStreamDecoder(SseAnswerStream):
         """What of the answer so far could not be carried over."""
         return self._parts.warnings
 
+    def _bare_error(self, body: bytes) -> Failure | None:
+        error = error_in(body)
+        return None if error is None else classify_under_ok(error)
+
     def _not_whole(self) -> AttemptError:
-        rest = self._sse.rest
-        if rest.startswith((b"{", b"[")) and (error := error_in(rest)) is not None:
-            return AttemptError(classify_under_ok(error))
         if not self._seen:
             return protocol_error("a stream without a candidate")
         return AttemptError(Failure(FailureClass.TRUNCATED, "the stream ended without a finish reason"))

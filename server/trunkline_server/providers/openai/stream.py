@@ -72,6 +72,13 @@ class OpenAIStreamDecoder(SseAnswerStream):
         """What the provider counted so far; some count in each chunk, and the last count holds."""
         return usage_of(self._usage)
 
+    def _bare_error(self, body: bytes) -> Failure | None:
+        try:
+            told = holds_error(decode_chunk(body).error)
+        except DECODING_ERRORS:
+            return None
+        return classify_under_ok(body, table=self._table) if told else None
+
     def _not_whole(self) -> AttemptError:
         if not self._seen:
             return protocol_error("a stream without a single event")

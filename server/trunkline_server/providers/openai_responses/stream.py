@@ -94,6 +94,13 @@ class ResponsesStreamDecoder(SseAnswerStream):
         """What the provider counted; it says so at the end."""
         return usage_of(self._usage)
 
+    def _bare_error(self, body: bytes) -> Failure | None:
+        try:
+            error = decode_response(body).error
+        except DECODING_ERRORS:
+            return None
+        return classify_under_ok(bytes(error), table=self._table) if says_something(error) else None
+
     def _not_whole(self) -> AttemptError:
         if not self._seen:
             return protocol_error("a stream without a single event of a response")
