@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from trunkline_server.chat.message import Message
-from trunkline_server.routing.record import record
+from trunkline_server.routing.record import Word, record
 
 
-class FinishReason(Enum):
+class FinishReason(Word):
     """Why a model stopped, in the contract's words."""
 
     STOP = "STOP"
@@ -23,7 +22,7 @@ class FinishReason(Enum):
     OTHER = "OTHER"
 
 
-class UsageSource(Enum):
+class UsageSource(Word):
     """Whether the provider counted, or we guessed."""
 
     PROVIDER = "PROVIDER"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
-from trunkline_server.routing.record import record
+from trunkline_server.routing.record import Word, record
 
 
-class Role(Enum):
+class Role(Word):
     """Who said a message."""
 
     SYSTEM = "system"

@@ -14,7 +14,7 @@ from trunkline_server.chat.answer import Answer, FinishReason, TokenLogprob, Usa
 from trunkline_server.chat.embedding import EmbedAnswer
 from trunkline_server.routing.events import Why
 from trunkline_server.routing.failures import Failure, FailureClass
-from trunkline_server.routing.record import record
+from trunkline_server.routing.record import Word, record
 from trunkline_server.routing.types import OnBreak, Reason, TargetId
 
 _Answer = TypeVar("_Answer", Answer, EmbedAnswer)
@@ -28,7 +28,7 @@ class NextStep(Enum):
     GIVING_UP = "GIVING_UP"
 
 
-class StreamOutcome(Enum):
+class StreamOutcome(Word):
     """How a stream ended."""
 
     COMPLETE = "COMPLETE"
@@ -45,7 +45,7 @@ class ContinuationMethod(Enum):
     """It is asked in words to go on."""
 
 
-class DeltaKind(Enum):
+class DeltaKind(Word):
     """The contract's kinds of content."""
 
     TEXT = "text"

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 from trunkline_server.routing.breaks import NOTHING_BARS, Shown
 from trunkline_server.routing.failures import Failure
 from trunkline_server.routing.moves import Move
-from trunkline_server.routing.record import record
+from trunkline_server.routing.record import Word, record
 from trunkline_server.routing.types import OnBreak, Reason, Refusal
 
 
-class Why(Enum):
+class Why(Word):
     """Why an attempt was made."""
 
     FIRST = "FIRST"

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
 
 from trunkline_server.routing.events import (
     Action,
@@ -43,9 +42,10 @@ from trunkline_server.routing.events import (
     TryNow,
     Woke,
 )
+from trunkline_server.routing.record import Word
 
 
-class State(Enum):
+class State(Word):
     """Where a request stands; the module's docstring says what each means."""
 
     NEW = "NEW"

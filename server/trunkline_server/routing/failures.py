@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from trunkline_server.routing.record import Word
 
-class FailureClass(Enum):
+
+class FailureClass(Word):
     """What went wrong, told by whose fault it is."""
 
     CALLER_INVALID = "CALLER_INVALID"

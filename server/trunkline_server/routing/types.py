@@ -7,10 +7,10 @@ from enum import Enum
 
 from trunkline_server.routing.caller_limits import CallerLimits
 from trunkline_server.routing.failures import FailureClass
-from trunkline_server.routing.record import record
+from trunkline_server.routing.record import Word, record
 
 
-class Reason(Enum):
+class Reason(Word):
     """Why a call ended as an error, in the contract's words; `rpc` knows each one's status."""
 
     BAD_REQUEST = "BAD_REQUEST"
@@ -85,7 +85,7 @@ class Criticality(Enum):
     SHEDDABLE = 3
 
 
-class OnBreak(Enum):
+class OnBreak(Word):
     """What follows when an attempt breaks after content was shown."""
 
     FAIL = "FAIL"
