@@ -205,7 +205,8 @@ class Circuit:
 
     def enter(self) -> Permit:
         """Book a call that is being dispatched, asked for or not; a half-open circuit's next one is its probe."""
-        self._move_on()
+        if not self.calm:
+            self._move_on()
         permit = Permit(self, self._generation)
         if self._state is CircuitState.HALF_OPEN and self._probe is None:
             self._probe = permit
@@ -217,7 +218,8 @@ class Circuit:
 
     def book(self, permit: Permit, *, failed: bool) -> None:
         """Count an outcome: `Permit.succeeded` and `Permit.failed` end here."""
-        self._move_on()
+        if not self.calm:
+            self._move_on()
         if self._forced or permit.generation != self._generation:
             return
         if self._state is CircuitState.CLOSED:

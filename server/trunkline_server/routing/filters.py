@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from trunkline_server.routing.aliases import Alias, AliasTarget, ModelFacts
 from trunkline_server.routing.cost import cost_nanousd
-from trunkline_server.routing.demand import CHAT, EMBEDDINGS, NO_DEMAND, Constraint, Demand
+from trunkline_server.routing.demand import CHAT, EMBEDDINGS, Constraint, Demand
 from trunkline_server.routing.health import Health
 from trunkline_server.routing.types import TargetId
 
@@ -101,12 +101,15 @@ class Limits:
 def limits_of(alias: Alias, demand: Demand) -> Limits | None:
     """Return the limits on cost and time, None if there are none."""
     policy = alias.policy
-    if demand is NO_DEMAND and policy.max_cost_nanousd is None and policy.max_first_token_s is None:
+    if (
+        policy.max_cost_nanousd is None
+        and policy.max_first_token_s is None
+        and demand.max_cost_nanousd is None
+        and demand.max_first_token_s is None
+    ):
         return None
     max_cost = _stricter(demand.max_cost_nanousd, policy.max_cost_nanousd)
     max_first_token_s = _stricter(demand.max_first_token_s, policy.max_first_token_s)
-    if max_cost is None and max_first_token_s is None:
-        return None
     output_tokens = alias.outputs.expected(demand.output_tokens)
     return Limits(max_cost, max_first_token_s, demand.input_at, output_tokens, demand.spent_nanousd)
 

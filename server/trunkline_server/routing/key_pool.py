@@ -218,9 +218,11 @@ class KeyPool:
         lane = self._lanes.get(model) or self._open_lane(model)
         if lane is None:
             held = self._held_models.get(model)
-            if held is not None:
-                return held_by_operator(self.provider, model, held)
-            return unavailable(f"no key of {self.provider} may serve {model}")
+            why = f"no key of {self.provider} may serve {model}"
+            return unavailable(why) if held is None else held_by_operator(self.provider, model, held)
+        ready = lane.ready
+        if ready and ready[0][2].plain and ready[0][2].id not in exclude:
+            return None
         now = self._clock()
         at = lane.earliest(exclude, now, tokens)
         if at is not None and at <= now:

@@ -189,7 +189,8 @@ class Machine:
         return self._told(action or self._end())
 
     def _note_refusals(self, refusals: Iterable[Refusal]) -> None:
-        self.refusals.update(zip((move.candidate for move in self._moves), refusals, strict=False))
+        for move, refusal in zip(self._moves, refusals, strict=False):
+            self.refusals[move.candidate] = refusal
 
     def _on_refused(self, event: Refused) -> Action:
         refusal = event.refusal
@@ -231,7 +232,8 @@ class Machine:
         index, key_id = event.candidate, event.key_id
         self.refusals.pop(index, None)
         tried = self.history[index].tried_keys
-        free_walk = any(move.candidate == index and move.walk for move in self._moves) and key_id not in tried
+        untried = key_id not in tried
+        free_walk = bool(tried) and untried and any(move.candidate == index and move.walk for move in self._moves)
         allowance = self._may.allowance
         allowance.spend(walk=free_walk, after_break=self._mending is not None, hedge=why is Why.HEDGE)
         tried.append(key_id)

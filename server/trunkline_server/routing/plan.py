@@ -91,7 +91,7 @@ class Plan:
 
     def tier_members(self, tier: int) -> tuple[int, ...]:
         """Return the indices of the candidates of one tier, in order."""
-        return tuple(index for index, candidate in enumerate(self.candidates) if candidate.tier == tier)
+        return tuple([index for index, candidate in enumerate(self.candidates) if candidate.tier == tier])
 
     def too_dear(self, index: int, spent_nanousd: int) -> str | None:
         """Return why one more attempt, at this candidate, would cost too much after what was spent; None if not."""
