@@ -17,7 +17,6 @@ from trunkline_server.engine.alarm import Alarm
 from trunkline_server.engine.attempt import Dispatched
 from trunkline_server.engine.encoding import encoder_of
 from trunkline_server.engine.ending import SAYS_NOTHING
-from trunkline_server.engine.endpoint import Endpoint
 from trunkline_server.engine.frames import ServedBy
 from trunkline_server.engine.need import Need, cost_of
 from trunkline_server.engine.provider import LiveProvider
@@ -174,10 +173,10 @@ class Attempts(ABC, Generic[_Request, _Result]):
             max_first_token_s=routing.max_first_token_s,
             max_token_gap_s=routing.max_token_gap_s,
         )
+        adapter = endpoint.adapter_of(record.served_by.target.model)
         try:
-            call = await self._wire_call(record, endpoint)
+            call = await self._wire_call(record, adapter)
             heard = self._heard(record, provider)
-            adapter = endpoint.adapter_of(record.served_by.target.model)
             sent = Dispatched(endpoint, call, record.served_by.key_id, timeouts, adapter, heard)
             result = await self._exchange(sent, record, alarm)
         except AttemptError as error:
@@ -306,9 +305,8 @@ class Attempts(ABC, Generic[_Request, _Result]):
         provider.pool.succeeded(record.served_by.key_id, target.model, fingerprint=record.lease.fingerprint)
         provider.desk.changed()
 
-    async def _wire_call(self, record: AttemptRecord, endpoint: Endpoint) -> WireCall:
+    async def _wire_call(self, record: AttemptRecord, adapter: Adapter) -> WireCall:
         """Return the encoded request of an attempt: written once for each candidate, however often it is sent."""
-        adapter = endpoint.adapter_of(record.served_by.target.model)
         request = self._request_of(record)
         own = request is self.request
         written_by, call = self._wire_calls.get(record.candidate, (None, None)) if own else (None, None)

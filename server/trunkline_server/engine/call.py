@@ -13,6 +13,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TypeVar
 
+from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.embedding import EmbedRequest
 from trunkline_server.chat.request import ChatRequest
 from trunkline_server.engine.alarm import Alarm
@@ -72,11 +73,15 @@ class Call(Attempts[_Request, _Result]):
         clock: Callable[[], float],
         rng: random.Random,
         ended: OutcomeListener = nobody_listens,
+        warnings: tuple[Warning_, ...] = (),
     ) -> None:
         self.created_unix_s = time.time()
         self.failure: CallFailure | None = None
         self._scope = scope
-        self._budget_at = _budget_end(plan, scope, snapshot.limits, clock())
+        self._warnings = warnings
+        """What is done otherwise than asked, whoever serves it."""
+        self._began_at = clock()
+        self._budget_at = _budget_end(plan, scope, snapshot.limits, self._began_at)
         machine = Machine(
             plan,
             Allowance(_attempts_allowed(request, plan), self._budget_at),
@@ -90,7 +95,6 @@ class Call(Attempts[_Request, _Result]):
         super().__init__(request, snapshot, machine, need, self._budget_at, clock=clock)
         self._waiting: tuple[Gate, Ticket] | None = None
         """The queue that it stands in, and its place there."""
-        self._began_at = clock()
         self._ended: OutcomeListener | None = ended
         """Told once how the call ended; None afterwards."""
         self._defective = False

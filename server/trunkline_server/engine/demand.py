@@ -53,7 +53,7 @@ def demand_of(request: ChatRequest, *, input_tokens: int = 0, streams: bool = Tr
 
 def media_bytes(request: ChatRequest) -> int:
     """Return how many bytes of media the request carries itself."""
-    return sum(_size(part) for message in request.messages for part in message.parts)
+    return sum([_size(part) for message in request.messages for part in message.parts if type(part) is not TextPart])
 
 
 def _size(part: Part) -> int:

@@ -83,7 +83,9 @@ class AttemptRecord:
 def route_info(machine: Machine, requested: str, version: int, served_by: ServedBy | None) -> RouteInfo:
     """Return how the request was routed so far."""
     plan = machine.plan
-    skipped = tuple(Skipped(out.target, KEPT_OUT) for out in plan.removed if out.constraint == CIRCUIT)
+    skipped: tuple[Skipped, ...] = ()
+    if plan.removed:
+        skipped = tuple(Skipped(out.target, KEPT_OUT) for out in plan.removed if out.constraint == CIRCUIT)
     refusals = machine.refusals
     if refusals or machine.guard.kept_out:
         skipped += tuple(

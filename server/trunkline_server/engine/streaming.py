@@ -59,14 +59,12 @@ class StreamingCall(Call[ChatRequest, Finished]):
         self,
         *args: Any,
         stream_id: str,
-        warnings: tuple[Warning_, ...] = (),
         room_bytes: int = ROOM_BYTES,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         routing = self.request.routing
         self.stream_id = stream_id
-        self._warnings = warnings
         self._told: frozenset[Warning_] = frozenset()
         """What the `started` frame told of them."""
         self._outbox = Outbox(room_bytes)

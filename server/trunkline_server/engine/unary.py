@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from trunkline_server.chat.answer import Answer, Warning_
+from trunkline_server.chat.answer import Answer
 from trunkline_server.chat.embedding import EmbedAnswer, EmbedRequest
 from trunkline_server.chat.message import Part, RefusalPart, TextPart, ThinkingPart, ToolCallPart
 from trunkline_server.chat.request import ChatRequest
@@ -26,10 +26,6 @@ class WholeCall(Call[_Request, _Answer]):
 
     streams = False
 
-    def __init__(self, *args: Any, warnings: tuple[Warning_, ...] = (), **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._warnings = warnings
-
     async def run(self) -> AnsweredCall[_Answer]:
         """Return the answer; raise CallFailedError."""
         answer = await self.drive()
@@ -49,7 +45,7 @@ class WholeCall(Call[_Request, _Answer]):
             self.request.request_id,
             answer,
             route_info(self.machine, self.request.model, self.snapshot.version, last.served_by),
-            tuple(record.summary(now) for record in self.records),
+            tuple([record.summary(now) for record in self.records]),
             self.created_unix_s,
             warnings,
         )
@@ -72,8 +68,11 @@ class UnaryCall(WholeCall[ChatRequest, Answer]):
         alarm.set(record.dispatched_at + sent.timeouts.response_s, FailureClass.FIRST_TOKEN_TIMEOUT)
         answer = await ask(sent, sent.adapter.decode_answer)
         record.usage = answer.usage
-        record.bytes_emitted = sum(map(_content_bytes, answer.message.parts))
-        return _signed(answer, record.served_by.target.provider)
+        thought = False
+        for part in answer.message.parts:
+            record.bytes_emitted += _content_bytes(part)
+            thought = thought or isinstance(part, ThinkingPart)
+        return _signed(answer, record.served_by.target.provider) if thought else answer
 
 
 def _content_bytes(part: Part) -> int:
@@ -86,7 +85,5 @@ def _content_bytes(part: Part) -> int:
 def _signed(answer: Answer, provider: str) -> Answer:
     """Return the answer with its reasoning marked as this provider's, so that it never goes back to another."""
     parts = answer.message.parts
-    if not any(isinstance(part, ThinkingPart) for part in parts):
-        return answer
     marked = tuple(replace(part, provider=provider) if isinstance(part, ThinkingPart) else part for part in parts)
     return replace(answer, message=replace(answer.message, parts=marked))
