@@ -46,7 +46,8 @@ def estimate_input_tokens(request: ChatRequest) -> int:
         if message.name:
             tokens += text_tokens(message.name)
         for part in message.parts:
-            tokens += _part_tokens(part)
+            # Most parts are texts.
+            tokens += text_tokens(part.text) if type(part) is TextPart else _part_tokens(part)
     for tool in request.tools:
         tokens += TOOL_TOKENS
         if isinstance(tool, FunctionTool):
@@ -60,7 +61,7 @@ def estimate_input_tokens(request: ChatRequest) -> int:
 
 
 def _part_tokens(part: Part) -> int:
-    if isinstance(part, TextPart | RefusalPart):
+    if isinstance(part, (TextPart, RefusalPart)):
         return text_tokens(part.text)
     if isinstance(part, ToolCallPart):
         return CALL_TOKENS + text_tokens(part.name) + text_tokens(part.arguments_json)

@@ -8,11 +8,11 @@ it may be left out: a request that cannot do without it is not sent there.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any, Final
 
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import (
+    NO_SAMPLING,
     ChatRequest,
     FunctionTool,
     JsonObjectOutput,
@@ -29,12 +29,8 @@ from trunkline_server.providers.quirks import NO_QUIRKS, Quirks
 
 PATH: Final = "/chat/completions"
 
-_UNARY_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
-    {"content-type": "application/json", "accept": "application/json"},
-)
-_STREAM_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
-    {"content-type": "application/json", "accept": "text/event-stream"},
-)
+_UNARY_HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json", "accept": "application/json"}
+_STREAM_HEADERS: Final[Mapping[str, str]] = {"content-type": "application/json", "accept": "text/event-stream"}
 
 
 def encode_call(
@@ -46,7 +42,8 @@ def encode_call(
         "model": model,
         "messages": encode_messages(request.messages, warnings, provider, quirks),
     }
-    add_sampling(body, request.sampling, quirks, warnings)
+    if request.sampling is not NO_SAMPLING:
+        add_sampling(body, request.sampling, quirks, warnings)
     if request.tools:
         tools = _tools(request.tools, provider, quirks, warnings)
         if tools:

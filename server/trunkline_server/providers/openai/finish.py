@@ -69,10 +69,12 @@ def usage_of(wire: UsageWire | None) -> Usage | None:
 
 def _output_tokens(wire: UsageWire, reasoning: int | None) -> int | None:
     """Return the tokens of the answer with its reasoning, which some servers count beside it: their total says so."""
-    said, prompt, total = _count(wire.completion_tokens), _count(wire.prompt_tokens), _count(wire.total_tokens)
-    if said is None or not reasoning or prompt is None or total != prompt + said + reasoning:
+    said = _count(wire.completion_tokens)
+    if said is None or not reasoning:
         return said
-    return said + reasoning
+    prompt = _count(wire.prompt_tokens)
+    beside = prompt is not None and _count(wire.total_tokens) == prompt + said + reasoning
+    return said + reasoning if beside else said
 
 
 def token_logprobs(tokens: list[TokenWire] | None) -> tuple[TokenLogprob, ...]:
