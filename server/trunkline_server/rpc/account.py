@@ -20,6 +20,8 @@ from trunkline_server.rpc.delivered import Delivered
 from trunkline_server.rpc.writer import MessageWriter, StreamWriter
 from trunkline_server.telemetry.canonical import DETACHED, RpcRecord, bounded
 
+_COMPLETE = StreamOutcome.COMPLETE.value
+_INCOMPLETE = StreamOutcome.INCOMPLETE.value
 _REFUSED = "REFUSED"
 _WHOLE = frozenset({FinishReason.STOP, FinishReason.TOOL_CALLS})
 _READER_LOST = frozenset({Cause.CALLER.value, Cause.SLOW_READER.value})
@@ -30,14 +32,13 @@ _DETACHABLE = "routing.detachable"
 def note_completed(record: RpcRecord, done: CompletedCall) -> None:
     """Take in a whole answer."""
     _note_answered(record, done.route, done.attempts)
-    whole = done.answer.finished.reason in _WHOLE
-    record.outcome = (StreamOutcome.COMPLETE if whole else StreamOutcome.INCOMPLETE).value
+    record.outcome = _COMPLETE if done.answer.finished.reason in _WHOLE else _INCOMPLETE
 
 
 def note_embedded(record: RpcRecord, done: EmbeddedCall) -> None:
     """Take in the vectors of a call."""
     _note_answered(record, done.route, done.attempts)
-    record.outcome = StreamOutcome.COMPLETE.value
+    record.outcome = _COMPLETE
 
 
 def note_stream(record: RpcRecord, writer: StreamWriter, began_at: float, *, detachable: bool) -> None:
@@ -118,7 +119,7 @@ def _note_answered(record: RpcRecord, route: RouteInfo, attempts: tuple[AttemptS
     _note_route(record, route)
     _note_attempts(record, attempts)
     if attempts:
-        record.queued_s = sum(attempt.queued_s for attempt in attempts)
+        record.queued_s = sum([attempt.queued_s for attempt in attempts])
 
 
 def _note_route(record: RpcRecord, route: RouteInfo) -> None:

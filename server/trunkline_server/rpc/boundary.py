@@ -34,6 +34,8 @@ from trunkline_server.telemetry.canonical import RpcRecord, emit
 from trunkline_server.telemetry.logs import Log
 from trunkline_server.telemetry.stack import stack_of
 
+_OK = StatusCode.OK.name
+
 
 @dataclass(frozen=True, slots=True)
 class UnaryMethod:
@@ -150,7 +152,7 @@ class Boundary:
         if failure is not None:
             await self._fail(call, failure)
             return b""  # grpc sends no message after a status
-        call.record.code = StatusCode.OK.name
+        call.record.code = _OK
         return response
 
     async def _fail(self, call: Call, failure: CallFailure) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 from enum import Enum
-from typing import cast
 
 from grpc import aio
 
@@ -57,4 +56,5 @@ class Cancellation:
 
 def time_left_s(context: aio.ServicerContext[bytes, bytes]) -> float | None:
     """Return what is left of the caller's deadline in seconds, at least 0; None without one."""
-    return cast("float | None", context.time_remaining())
+    left_s: float | None = context.time_remaining()
+    return left_s

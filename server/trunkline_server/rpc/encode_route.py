@@ -84,25 +84,21 @@ def usage_pb(usage: Usage) -> pb.Usage:
 def fill_usage(message: pb.Usage, usage: Usage) -> None:
     """Set what was used: see `usage_pb`."""
     message.SetInParent()
-    if (count := _tokens(usage.input_tokens)) is not None:
+    # A count that cannot be a number of tokens is left out: what a provider says must not break our answer.
+    if (count := usage.input_tokens) is not None and 0 <= count <= MAX_TOKENS:
         message.input_tokens = count
-    if (count := _tokens(usage.output_tokens)) is not None:
+    if (count := usage.output_tokens) is not None and 0 <= count <= MAX_TOKENS:
         message.output_tokens = count
-    if (count := _tokens(usage.cached_input_tokens)) is not None:
+    if (count := usage.cached_input_tokens) is not None and 0 <= count <= MAX_TOKENS:
         message.cached_input_tokens = count
-    if (count := _tokens(usage.cache_write_tokens)) is not None:
+    if (count := usage.cache_write_tokens) is not None and 0 <= count <= MAX_TOKENS:
         message.cache_write_tokens = count
-    if (count := _tokens(usage.reasoning_tokens)) is not None:
+    if (count := usage.reasoning_tokens) is not None and 0 <= count <= MAX_TOKENS:
         message.reasoning_tokens = count
     if usage.source is not None:
         message.source = SOURCE_PB[usage.source]
     if usage.cost_nanousd is not None:
         message.cost_nanousd = usage.cost_nanousd
-
-
-def _tokens(count: int | None) -> int | None:
-    """Return what a provider counted, if it can be a number of tokens: what it says must not break our answer."""
-    return count if count is not None and 0 <= count <= MAX_TOKENS else None
 
 
 def warning_pb(warning: Warning_) -> pb.Warning:
