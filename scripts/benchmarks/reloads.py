@@ -40,9 +40,10 @@ class Length:
 
     rounds: int
     phase_s: float
+    streams: int = STREAMS
 
 
-LENGTHS = (Length(3, 20.0), Length(1, 8.0), Length(1, 0.5))
+LENGTHS = (Length(3, 20.0), Length(1, 8.0), Length(1, 0.5, streams=10))
 """Full, quick, smallest."""
 
 
@@ -52,8 +53,14 @@ class _Phase:
 
     channel: grpc.aio.Channel
     seconds: float
+    streams: int
     took_s: list[float] = field(default_factory=list)
     over: bool = False
+
+    @property
+    def begins_s(self) -> float:
+        """How long it takes until all streams live and the calls begin."""
+        return self.streams * SLOW_STREAM_S / STREAMS
 
     async def run(self) -> float:
         """Return how long 99 of 100 calls took at most, in seconds. Raises LoadError if a call failed."""
@@ -61,9 +68,9 @@ class _Phase:
         stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self.channel.unary_stream(f"{_PATH}StreamComplete")
         try:
             async with asyncio.TaskGroup() as group:
-                for number in range(STREAMS):
+                for number in range(self.streams):
                     group.create_task(self._streams(stream, number * SLOW_STREAM_S / STREAMS))
-                await asyncio.sleep(SLOW_STREAM_S)
+                await asyncio.sleep(self.begins_s)
                 began_at = time.perf_counter()
                 for number in range(round(self.seconds * CALLS_PER_S)):
                     await asyncio.sleep(began_at + number / CALLS_PER_S - time.perf_counter())
@@ -121,14 +128,15 @@ async def measure_reloads(bench: Bench, length: Length, seed: int = 1) -> dict[s
             grpc.aio.insecure_channel(admin_address, options=_OPTIONS) as admin_channel,
         ):
             admin: AdminServiceAsyncStub = AdminServiceStub(admin_channel)
-            await _Phase(channel, 0.5).run()  # connections, circuits, latencies
+            await _Phase(channel, 0.5, length.streams).run()  # connections, circuits, latencies
             for _ in range(length.rounds):
-                calm_ms.append(await _Phase(channel, length.phase_s).run() * _MILLI)
+                calm_ms.append(await _Phase(channel, length.phase_s, length.streams).run() * _MILLI)
                 sources = _sources(bench.upstream, round(length.phase_s * RELOADS_PER_S), rng)
-                phase = asyncio.create_task(_Phase(channel, length.phase_s).run())
-                await asyncio.sleep(SLOW_STREAM_S)
+                storm = _Phase(channel, length.phase_s, length.streams)
+                calls = asyncio.create_task(storm.run())
+                await asyncio.sleep(storm.begins_s)
                 reload_ms += [took_s * _MILLI for took_s in await _storm(admin, sources)]
-                storm_ms.append(await phase * _MILLI)
+                storm_ms.append(await calls * _MILLI)
     _print(calm_ms, storm_ms, reload_ms)
     return {"calm_p99_ms": calm_ms, "reload_storm_p99_ms": storm_ms, "reload_ms": sorted(reload_ms)}
 

@@ -228,6 +228,7 @@ class WatchedEmbeddings(OpenAIEmbeddings):
     """Remembers the threads in which answers were read."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.threads: list[threading.Thread] = []
 
     def decode_embed(self, request: EmbedRequest, status: int, headers: Mapping[str, str], body: bytes) -> EmbedAnswer:
