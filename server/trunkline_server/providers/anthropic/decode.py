@@ -17,6 +17,7 @@ from trunkline_server.providers.anthropic.wire import (
     input_text,
 )
 from trunkline_server.providers.base import AttemptError
+from trunkline_server.providers.dropped import dropped
 from trunkline_server.providers.failures import filtered_error, protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
 from trunkline_server.providers.tool_arguments import NO_ARGUMENTS, made_id
@@ -61,13 +62,14 @@ def _parts(wire: AnswerWire, warnings: list[Warning_]) -> list[Part]:
     calls = 0
     for number, block in enumerate(wire.content or ()):
         if block.type not in KNOWN_BLOCKS:
-            what = "the provider sent content that this gateway cannot carry"
-            warnings.append(Warning_("DROPPED_CONTENT", f"message.content[{number}]", what))
+            warnings.append(dropped(f"message.content[{number}]"))
         elif block.type == "tool_use":
             parts.append(_call(block, answer_id, calls))
             calls += 1
         elif (part := _said(block)) is not None:
             parts.append(part)
+        if block.citations:
+            warnings.append(dropped(f"message.content[{number}].citations"))
     return parts
 
 

@@ -42,6 +42,7 @@ class BlockWire(msgspec.Struct, gc=False):
 
     type: str = ""
     text: str | None = None
+    citations: Any = None
     thinking: str | None = None
     signature: str | None = None
     data: str | None = None

@@ -150,7 +150,7 @@ class BedrockStreamDecoder(AnswerStream):
             self._arguments(event.content_block_index, delta.tool_use.input, deltas)
         elif delta.reasoning_content is not None:
             self._reasoning(event.content_block_index, delta.reasoning_content, deltas)
-        else:
+        elif self._part_of.get(event.content_block_index) != _NOT_OURS:
             self._dropped.note(f"message.content[{event.content_block_index}].citations")
 
     def _reasoning(self, index: int, piece: ReasoningPiece, deltas: list[Delta]) -> None:

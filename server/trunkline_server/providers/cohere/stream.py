@@ -14,7 +14,6 @@ from trunkline_server.chat.answer import (
     ThinkingDelta,
     ThinkingSignatureDelta,
     Usage,
-    Warning_,
 )
 from trunkline_server.providers.answer_stream import SseAnswerStream
 from trunkline_server.providers.base import AttemptError
@@ -31,7 +30,6 @@ from trunkline_server.providers.cohere.wire import (
     UsageWire,
     decode_event,
 )
-from trunkline_server.providers.cohere.words import dropped
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS
 from trunkline_server.providers.part_numbers import PartNumbers
@@ -48,7 +46,7 @@ _NO_DELTA: Final = StreamDelta()
 class CohereStreamDecoder(SseAnswerStream):
     """Decodes one streamed answer."""
 
-    __slots__ = ("_answer_id", "_calls", "_cited", "_index", "_part", "_parts", "_plan_part", "_thinks", "_usage")
+    __slots__ = ("_answer_id", "_calls", "_index", "_part", "_parts", "_plan_part", "_thinks", "_usage")
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,18 +58,12 @@ class CohereStreamDecoder(SseAnswerStream):
         self._index: int | None = None
         self._thinks = False
         self._answer_id = ""
-        self._cited = False
         self._usage: UsageWire | None = None
 
     @property
     def usage(self) -> Usage | None:
         """What the provider counted; it says so at the end."""
         return usage_of(self._usage)
-
-    @property
-    def warnings(self) -> tuple[Warning_, ...]:
-        """What of the answer could not be carried over so far."""
-        return (dropped("message.citations"),) if self._cited else ()
 
     def _bare_error(self, body: bytes) -> Failure | None:
         message = message_under_ok(body)
@@ -112,7 +104,7 @@ class CohereStreamDecoder(SseAnswerStream):
         """Take an event that does not come for each token, or only for those of tool calls and plans."""
         message = (wire.delta or _NO_DELTA).message or _NO_MESSAGE
         if kind == "content-start":
-            self._content(wire, deltas)
+            self._begin(wire, message.content, deltas)
         elif kind == "tool-call-delta":
             if isinstance(message.tool_calls, ToolCallWire):
                 self._calls.add(wire.index, message.tool_calls, deltas)
@@ -127,9 +119,14 @@ class CohereStreamDecoder(SseAnswerStream):
         elif kind == "message-start":
             self._answer_id = wire.id if isinstance(wire.id, str) else ""
         elif kind == "citation-start":
-            self._cited = True
+            self._dropped.note("message.citations")
         elif kind == "message-end":
             self._end(wire.delta or _NO_DELTA, deltas)
+
+    def _begin(self, wire: StreamEvent, content: object, deltas: list[Delta]) -> None:
+        if type(content) is ContentItem and content.text is None and content.thinking is None:
+            self._dropped.note(f"message.content[{wire.index}]")
+        self._content(wire, deltas)
 
     def _content(self, wire: StreamEvent, deltas: list[Delta]) -> None:
         delta = wire.delta

@@ -32,6 +32,8 @@ from trunkline_server.providers.tool_arguments import NO_ARGUMENTS, made_id
 from trunkline_server.routing.failures import Failure, FailureClass
 
 _EMPTY: Final = MessageWire()
+_DROPPED: Final = ("audio", "images", "annotations")
+"""Fields of a message that no part of ours can hold."""
 
 
 def decode_answer(headers: Mapping[str, str], body: bytes, table: FailureTable = TABLE) -> Answer:
@@ -100,10 +102,7 @@ def _parts(message: MessageWire, answer_id: str, warnings: list[Warning_]) -> li
     if message.function_call is not None:
         # The old form of the protocol: one call, without an id.
         parts.append(_tool_call(ToolCallWire(function=message.function_call), answer_id, 0))
-    if message.audio is not None:
-        warnings.append(dropped("message.audio"))
-    if message.annotations:
-        warnings.append(dropped("message.annotations"))
+    warnings.extend(dropped(f"message.{name}") for name in _DROPPED if getattr(message, name))
     return parts
 
 

@@ -150,7 +150,7 @@ class OpenAIStreamDecoder(SseAnswerStream):
             self._refusal(delta.refusal or "", refusal_logprobs, deltas)
         if delta.tool_calls:
             self._tool_calls(delta.tool_calls, deltas)
-        if delta.function_call is not None or delta.audio is not None or delta.annotations:
+        if delta.function_call is not None or delta.audio is not None or delta.images or delta.annotations:
             self._seldom(delta, deltas)
 
     def _seldom(self, delta: ChunkDelta, deltas: list[Delta]) -> None:
@@ -159,6 +159,8 @@ class OpenAIStreamDecoder(SseAnswerStream):
             self._tool_calls([ToolCallWire(index=0, function=delta.function_call)], deltas)
         if delta.audio is not None:
             self._dropped.note("message.audio")
+        if delta.images:
+            self._dropped.note("message.images")
         if delta.annotations:
             self._dropped.note("message.annotations")
 

@@ -89,6 +89,7 @@ class MessageWire(msgspec.Struct, gc=False):
     reasoning_content: Any = None
     reasoning: Any = None
     audio: Any = None
+    images: Any = None
     annotations: Any = None
 
 
@@ -120,6 +121,7 @@ class ChunkDelta(msgspec.Struct, gc=False):
     reasoning_content: Any = None
     reasoning: Any = None
     audio: Any = None
+    images: Any = None
     annotations: Any = None
 
 

@@ -208,6 +208,8 @@ class ResponsesStreamDecoder(SseAnswerStream):
             self._thoughts.end(index, item, deltas)
         else:
             for place, content in enumerate(item.content or ()):
+                if content.annotations:
+                    self._dropped.note("message.annotations", "annotations")
                 if (index, place) in self._contents:
                     continue
                 told = Event("", content.text or content.refusal, index, place, logprobs=content.logprobs)
