@@ -43,12 +43,7 @@ def is_failed(failure: CallFailure) -> bool:
 
 def attempt_outcomes(records: Sequence[AttemptRecord]) -> tuple[AttemptOutcome, ...]:
     """Return what each attempt of a call that is over came to. One that never ended was stopped by a defect."""
-    return tuple(
-        AttemptOutcome(record.served_by.target, FailureClass.CANCELLED, says_nothing=True)
-        if record.ended_at is None
-        else _ended(record)
-        for record in records
-    )
+    return tuple(map(_outcome, records))
 
 
 def first_content_s(records: Sequence[AttemptRecord], began_at: float) -> float | None:
@@ -57,7 +52,9 @@ def first_content_s(records: Sequence[AttemptRecord], began_at: float) -> float 
     return min(times) - began_at if times else None
 
 
-def _ended(record: AttemptRecord) -> AttemptOutcome:
+def _outcome(record: AttemptRecord) -> AttemptOutcome:
+    if record.ended_at is None:
+        return AttemptOutcome(record.served_by.target, FailureClass.CANCELLED, says_nothing=True)
     failure = record.failure
     if failure is None:
         return AttemptOutcome(record.served_by.target, None)
