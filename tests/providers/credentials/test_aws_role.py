@@ -107,6 +107,17 @@ async def test_keys_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     signer.close()
 
 
+async def test_an_identity_s_file_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pod whose token was not mounted is told of in words of ours, and so is not taken for a defect."""
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/service")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", "/nowhere/token")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with pytest.raises(AttemptError) as caught:
+        await asyncio.to_thread(MachineKeys().find)
+    assert caught.value.failure.failure_class is FailureClass.CONNECT
+    assert "nowhere" not in caught.value.failure.message
+
+
 async def test_a_machine_without_keys() -> None:
     """It is told as a key that is rejected: nothing but another configuration helps."""
     signer = role()

@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -195,11 +196,14 @@ async def test_an_endpoint_that_cannot_be_reached_is_no_fault_of_the_key(
     assert "cannot connect to 127.0.0.1" in failure.message
 
 
+@pytest.mark.parametrize("name", ["none", "directory", "binary"])
 async def test_an_identity_that_cannot_be_had_is_the_key_s_fault(
-    endpoint: TokenEndpoint, transport: AiohttpTransport, tmp_path: Any
+    endpoint: TokenEndpoint, transport: AiohttpTransport, tmp_path: Path, name: str
 ) -> None:
-    """Such as a file that is not there: nothing was sent."""
-    source = {"file": str(tmp_path / "none")}
+    """Such as a file that is not there or cannot be read: nothing was sent."""
+    (tmp_path / "directory").mkdir()
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    source = {"file": str(tmp_path / name)}
     failure = await failure_of(signer(endpoint.external(credential_source=source)), transport)
     assert failure.failure_class is FailureClass.KEY_REJECTED
     assert endpoint.asked == []
@@ -249,6 +253,7 @@ ACCOUNT: dict[str, Any] = {
 BAD: dict[str, tuple[object, str]] = {
     "not JSON": ('{"type": ', "begins like a JSON document"),
     "no type": ({}, "must be one of service_account, authorized_user, external_account"),
+    "a type that is no word": ({"type": ["service_account"]}, "must be one of"),
     "another type": ({"type": "gdch_service_account"}, "must be one of"),
     "no key in it": (ACCOUNT, "no whole service_account"),
     "no email": ({"type": "service_account", "token_uri": "https://x.example/t"}, "no whole service_account"),

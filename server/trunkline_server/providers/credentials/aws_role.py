@@ -69,7 +69,7 @@ class MachineKeys:
             found = self._credentials.get_frozen_credentials()
         except ClientError:
             raise AttemptError(_REFUSED) from None  # the cause names accounts and roles
-        except BotoCoreError:
+        except (BotoCoreError, OSError, ValueError):  # the last two from files that cannot be read, or are none
             raise AttemptError(_NOT_REACHED) from None
         return AccessKeys(found.access_key, found.secret_key, found.token)
 

@@ -39,6 +39,8 @@ _CODE: Final = re.compile(r"[a-z_]{1,40}")
 _PROJECT: Final = re.compile(r"[0-9A-Za-z.:_\-]{1,128}", re.ASCII)
 _METADATA: Final = frozenset({"fd00:ec2::254", "metadata.google.internal"})
 _FORBIDDEN_SOURCES: Final = ("executable", "certificate")
+_NO_IDENTITY: Final = Failure(FailureClass.KEY_REJECTED, "no access token: the key's own source of identity gives none")
+"""Nothing was sent: what the token is exchanged for could not be had."""
 _TOO_MANY: Final = 429
 _TIMED_OUT: Final = 408
 _FIRST_SERVER_ERROR: Final = 500
@@ -98,7 +100,7 @@ def google_signer(info: Mapping[str, Any]) -> GoogleSigner:
     """Return the signer of a key that is one of Google's JSON documents; raise CredentialError if it is none."""
     kind = info.get("type")
     makers = {"service_account": _service_account, "authorized_user": _user, "external_account": _external}
-    if kind not in makers:
+    if not isinstance(kind, str) or kind not in makers:
         raise CredentialError(f"its `type` must be one of {', '.join(makers)}")
     make = functools.partial(makers[kind], info)
     try:
@@ -178,6 +180,8 @@ def _refreshed(make: Make, calls: BlockingCalls) -> AccessToken:
         raise AttemptError(_failure(http, error)) from None  # it may hold what the endpoint answered
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         raise AttemptError(_malformed(http)) from None
+    except OSError:
+        raise AttemptError(_NO_IDENTITY) from None  # a file that cannot be read; it may name paths of this machine
     token = made.token
     if not isinstance(token, str) or not token or not (token.isascii() and token.isprintable()):
         raise AttemptError(_malformed(http))
@@ -195,8 +199,7 @@ def _failure(http: _Http, error: Exception) -> Failure:
     if http.broken is not None:
         return Failure(FailureClass.CONNECT, f"no access token: {http.broken}")
     if status is None:
-        # Nothing was sent: what the token is exchanged for could not be had.
-        return Failure(FailureClass.KEY_REJECTED, "no access token: the key's own source of identity gives none")
+        return _NO_IDENTITY
     code = _code(error)
     told = f"HTTP {status}, code {code}" if code else f"HTTP {status}"
     if status == _TOO_MANY:
@@ -210,8 +213,10 @@ def _failure(http: _Http, error: Exception) -> Failure:
 
 
 def _malformed(http: _Http) -> Failure:
-    told = f" (HTTP {http.status})" if http.status is not None else ""
-    return Failure(FailureClass.SERVER_ERROR, f"no access token: what its endpoint answered holds none{told}")
+    if http.status is None:
+        return _NO_IDENTITY
+    told = f"no access token: what its endpoint answered holds none (HTTP {http.status})"
+    return Failure(FailureClass.SERVER_ERROR, told)
 
 
 def _code(error: Exception) -> str | None:
