@@ -19,7 +19,7 @@ SEARCH = {"type": "web_search_call", "id": "w", "status": "completed"}
 TEXT = {"type": "output_text", "text": "hi", "annotations": SOURCES}
 SAID = {"type": "message", "id": "m", "role": "assistant", "status": "completed", "content": [TEXT]}
 RESPONSE = {"id": "x", "status": "completed", "output": [SEARCH, SAID]}
-PARTS = [{"text": "hi"}, {"executableCode": {"code": "1"}}, {"inlineData": {"data": "x"}}]
+PARTS = [{"text": "hi"}, {"executableCode": {"code": "1"}}, {"inlineData": {"data": "x"}}, {"new": {}}]
 CANDIDATE = {"content": {"parts": PARTS}, "finishReason": "STOP", "groundingMetadata": {"webSearchQueries": ["q"]}}
 USED = {"server_tool_use": {}, "web_search_tool_result": {"tool_use_id": "s", "content": []}}
 
@@ -126,6 +126,7 @@ CASES: dict[str, tuple[tuple[str, str], dict[str, Any], list[bytes], list[str]]]
         {"candidates": [CANDIDATE]},
         sse({"candidates": [CANDIDATE]}),
         [
+            "candidates[0].content.parts",
             "candidates[0].content.parts.executableCode",
             "candidates[0].content.parts.inlineData",
             "candidates[0].groundingMetadata",

@@ -91,9 +91,8 @@ class AnswerParts:
 
     def _other(self, part: PartWire, logprobs: tuple[TokenLogprob, ...], deltas: list[Delta]) -> bool:
         """Take any part that is more than plain text; return whether it took the log-probabilities."""
-        for name in _DROPPED_PARTS:
-            if getattr(part, name) is not None:
-                self._dropped[f"content.parts.{_camel(name)}"] = None
+        lost = [name for name in _DROPPED_PARTS if getattr(part, name) is not None]
+        self._dropped.update((f"content.parts.{_camel(name)}", None) for name in lost)
         signature = part.thought_signature
         if part.thought:
             self._thinking(part.text or "", signature, deltas)
@@ -106,6 +105,8 @@ class AnswerParts:
         elif part.text:
             self._text(part.text, logprobs, deltas)
             return True
+        elif part.text is None and not signature and not lost:
+            self._dropped["content.parts"] = None  # of a kind that nobody knows yet
         return False
 
     def _thinking(self, text: str, signature: str | None, deltas: list[Delta]) -> None:
