@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -27,6 +28,7 @@ from trunkline_server.providers.credentials.base import CredentialError, Signer,
 from trunkline_server.providers.credentials.gemini import credential
 from trunkline_server.providers.transport.aiohttp_transport import AiohttpTransport
 from trunkline_server.providers.transport.base import UpstreamRequest
+from trunkline_server.providers.transport.blocking import THREADS
 from trunkline_server.routing.failures import Failure, FailureClass
 
 REQUEST = UpstreamRequest("https://vertex.example/v1/models/m:generateContent", {"content-type": "json"}, b"{}")
@@ -209,6 +211,16 @@ async def test_an_identity_that_cannot_be_had_is_the_key_s_fault(
     assert endpoint.asked == []
 
 
+async def test_many_keys_get_their_tokens_at_once(endpoint: TokenEndpoint, transport: AiohttpTransport) -> None:
+    """Fetches never take the threads that the names of their hosts are resolved in, however many begin together."""
+    document = endpoint.service_account(token_uri=f"{endpoint.url.replace('127.0.0.1', 'localhost')}/token")
+    keys = [signer(document) for _ in range(2 * min(32, (os.cpu_count() or 1) + 4))]
+    signed = await asyncio.gather(*(key.sign(REQUEST, transport) for key in keys))
+    assert len({request.headers["authorization"] for request in signed}) == len(keys)
+    for key in keys:
+        key.close()
+
+
 async def test_closing_leaves_no_call_and_no_thread_behind(
     endpoint: TokenEndpoint, transport: AiohttpTransport
 ) -> None:
@@ -227,12 +239,13 @@ async def test_closing_leaves_no_call_and_no_thread_behind(
     signing = signer(endpoint.service_account())
     waiting = asyncio.create_task(failure_of(signing, transport))
     await reached.wait()
-    busy = [thread for thread in threading.enumerate() if thread.name.startswith("asyncio_")]
+    busy = [thread for thread in threading.enumerate() if thread.name.startswith(THREADS)]
     assert busy
     signing.close()
     assert (await waiting).failure_class is FailureClass.CONNECT
     await transport.aclose()
-    await asyncio.get_running_loop().shutdown_default_executor()
+    for thread in busy:
+        await asyncio.to_thread(thread.join, 10)
     assert not any(thread.is_alive() for thread in busy)
 
 

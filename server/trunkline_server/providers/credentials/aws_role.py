@@ -6,7 +6,6 @@ policy of all access tokens. What is given out has at least ten minutes left: bo
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -15,6 +14,7 @@ from trunkline_server.providers.base import AttemptError
 from trunkline_server.providers.credentials.aws_sign import AccessKeys, load, signed
 from trunkline_server.providers.credentials.oauth_token import AccessToken, TokenSource
 from trunkline_server.providers.transport.base import Transport, UpstreamRequest
+from trunkline_server.providers.transport.blocking import in_own_thread
 from trunkline_server.routing.failures import Failure, FailureClass
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class RoleSigner:
         self._source.close()
 
     async def _fetch(self, transport: Transport) -> AccessToken:  # noqa: ARG002  botocore brings its own
-        keys = await asyncio.to_thread(self._machine.find)
+        keys = await in_own_thread(self._machine.find)
         text = msgspec.json.encode(_Found(keys.access_key, keys.secret_key, keys.token)).decode()
         return AccessToken(text, ASKED_AGAIN_S)
 

@@ -9,12 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 from trunkline_server.providers.transport.base import ConnectError, Transport, UpstreamRequest
+
+THREADS: Final = "blocking-calls"
+"""What the names of all these threads begin with."""
 
 MAX_BYTES: Final = 1024 * 1024
 """The largest body of a response, in bytes after decoding."""
@@ -87,9 +91,22 @@ async def in_thread(work: Callable[[BlockingCalls], _Result], transport: Transpo
     """
     calls = BlockingCalls(transport, asyncio.get_running_loop(), call_s)
     try:
-        return await asyncio.to_thread(work, calls)
+        return await in_own_thread(functools.partial(work, calls))
     finally:
         calls.end()
+
+
+async def in_own_thread(work: Callable[[], _Result]) -> _Result:
+    """Run what may block for seconds in a thread that ends with it, and return what it returns.
+
+    The event loop's own threads are few, and names of hosts are resolved in them: with as many fetches waiting there
+    for their calls, no call could ever begin. When this is cancelled, `work` goes on to its end.
+    """
+    executor = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix=THREADS)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(executor, work)
+    finally:
+        executor.shutdown(wait=False)
 
 
 def _given_up() -> ConnectError:
