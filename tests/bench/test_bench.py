@@ -17,7 +17,10 @@ ROUTING_BAR_US = 60.0
 SLACK = 5
 """How much slower than the bar a busy machine may be before the test says that the core itself has become slow."""
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the bench pins processes: Linux only")
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the bench pins processes: Linux only"),
+]
 
 
 def _bench(tmp_path: Path, *arguments: str) -> dict[str, Any]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import pytest
 from scripts.benchmarks.choice import SIZES, choice_figures, print_growth
 
+pytestmark = pytest.mark.alone  # it measures times
+
 SLACK = 5
 """Machines differ, and other tests run beside this one; a cost that grew with the square would be 100 x over."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from trunkline.v1 import CompleteRequest
 
+pytestmark = pytest.mark.alone  # it measures times
+
 
 def sha256(token: str) -> str:
     """Return what the routes file has of a token."""

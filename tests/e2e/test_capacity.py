@@ -25,6 +25,8 @@ from trunkline_server.routing.door import STAY_AWAY_MIN_S
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateway, Gateways
 
+pytestmark = pytest.mark.alone  # it measures times
+
 QUICK: Final[dict[str, Any]] = {"first_byte_s": 0.02, "chunks": 1, "chunk_text": "word"}
 WARM_UP_CALLS: Final = 5
 """So many calls must have ended before the gate knows how long one takes; connections are open then, too."""

@@ -19,6 +19,8 @@ from trunkline_server.simulator.server import Simulator
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateway, Gateways
 
+pytestmark = pytest.mark.alone  # it measures times
+
 Sized = Callable[..., int]
 
 BROWN_ROUTES: Final = """

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tests.conftest import Sized
     from tests.e2e.conftest import Gateway, Gateways
 
+pytestmark = pytest.mark.alone  # it measures times
+
 ROUTES = """
 version: 1
 providers:

@@ -27,6 +27,8 @@ from trunkline.v1 import (
 if TYPE_CHECKING:
     from trunkline.v1 import AdminServiceAsyncStub, CompletionServiceAsyncStub
 
+pytestmark = pytest.mark.alone  # it measures times
+
 Sized = Callable[..., int]
 
 UNARY_PER_S = 200

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from trunkline import CallFailure
 
+pytestmark = pytest.mark.alone  # it measures times
+
 CODE = grpc.StatusCode
 
 ROUTES = """

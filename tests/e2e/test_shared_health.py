@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
+import pytest
 from tests.e2e.conftest import RETRIES_OFF, ask
 from tests.e2e.mischief import BIG, FILTERED, MUTE, NARROW, STRICT, WAYS, Mischief
 from tests.e2e.open_load import OpenLoad, quantile_ms, succeeded
@@ -22,6 +23,8 @@ from trunkline_server.routing.key_state import KeyStatus
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import Gateway, Gateways
+
+pytestmark = pytest.mark.alone  # it measures times
 
 Sized = Callable[..., int]
 
