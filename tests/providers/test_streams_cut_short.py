@@ -35,7 +35,6 @@ def read(adapter: Adapter, chunks: Iterable[bytes]) -> StreamDecoder | FailureCl
             decoder.feed(chunk)
         decoder.close()
     except AttemptError as error:
-        assert decoder.failure is error.failure
         return error.failure.failure_class
     assert decoder.failure is None
     return decoder
