@@ -67,7 +67,7 @@ class Desk:
         )
         if isinstance(ticket, Refusal):
             return ticket
-        self.rearm()
+        self._joined()
         try:
             if on_ticket is not None:
                 on_ticket(ticket)
@@ -89,6 +89,14 @@ class Desk:
         """Look again: a key's state or the gate's limits moved."""
         if self.gate.waiting:
             self.gate.poll()
+            self.rearm()
+
+    def _joined(self) -> None:
+        """Rearm. A crowd that arrives keeps the loop from its timers: whoever is due is not to wait for all of it."""
+        if self._handle is not None and self._handle_at <= self._clock():
+            self._handle.cancel()
+            self._wake()
+        else:
             self.rearm()
 
     def rearm(self) -> None:

@@ -223,7 +223,7 @@ async def test_compressed_bomb_is_bounded(transport: Transport) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "body"),
-    [("gzip", b"no gzip"), ("gzip", gzip.compress(b"hello")[:-4]), ("br", b"hello"), ("gzip, gzip", b"hello")],
+    [("gzip", b"no gzip"), ("gzip", gzip.compress(b"hello", mtime=0)[:-4]), ("br", b"hello"), ("gzip, gzip", b"hello")],
 )
 async def test_wrong_encoding_is_a_protocol_error(transport: Transport, encoding: str, body: bytes) -> None:
     """A body that is not in the encoding its head names, or in one that we do not know, is refused."""

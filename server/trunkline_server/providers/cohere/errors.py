@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from trunkline_server.providers.failure_table import HTTP_STATUSES, FailureTable, StatusRow, codes, text
+from trunkline_server.providers.failure_table import HTTP_STATUSES, FailureTable, StatusRow, text
 from trunkline_server.providers.failures import ErrorBody, failure_of
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
 from trunkline_server.routing.failures import Failure, FailureClass
@@ -22,7 +22,7 @@ REQUEST_ID_HEADER: Final = "x-debug-trace-id"
 _F: Final = FailureClass
 
 TABLE: Final = FailureTable(
-    codes=(codes(_F.SERVER_ERROR, "NO_VALID_RESPONSE_GENERATED"),),
+    codes=(),
     texts=(
         text(_F.KEY_EXHAUSTED, r"you are using a trial key, which is limited to [\d,]+ api calls ?/ ?month", 0, 429),
         text(_F.KEY_EXHAUSTED, r"you are past the per[- ]month request limit", 0, 429),
@@ -32,8 +32,9 @@ TABLE: Final = FailureTable(
         text(_F.CONTEXT_LENGTH, r"too many tokens\b", 0, 400, 422),
         text(_F.MODEL_UNAVAILABLE, r"invalid request: model '[^']{1,200}' is not supported\b", 400, 422),
         text(_F.MODEL_UNAVAILABLE, r"finetuned model with name \S{1,200} is not ready", 400),
-        text(_F.SERVER_ERROR, r"(?:no valid response|invalid tool generation)", 422),
     ),
+    # A 422 says, too, that nothing valid could be generated: a schema alone can bring that about, so it counts against
+    # nobody but its caller, like any other.
     statuses=(
         StatusRow(_F.CONTENT_FILTERED, {498}),
         StatusRow(_F.SERVER_ERROR, {499}),
