@@ -243,8 +243,8 @@ def test_a_failure_is_filled_in() -> None:
     headers = {"x-debug-trace-id": "d41d8cd98f00b204e9800998ecf8427e", "retry-after": "7"}
     body = said("no valid response generated", error_type="NO_VALID_RESPONSE_GENERATED")
     assert classify(422, body, headers) == Failure(
-        C.SERVER_ERROR,
-        "the provider failed (HTTP 422, code NO_VALID_RESPONSE_GENERATED)",
+        C.CALLER_INVALID,
+        "the provider refused the request as invalid (HTTP 422, code NO_VALID_RESPONSE_GENERATED)",
         retry_after_s=7.0,
         http_status=422,
         upstream_code="NO_VALID_RESPONSE_GENERATED",
