@@ -26,8 +26,9 @@ from trunkline_server.settings import ServeSettings, StartError
 from trunkline_server.telemetry.logs import set_up_logs
 
 _SWITCH_S = 0.0005
-_GC_THRESHOLDS = (1_000, 10, 200)
-"""The default for the oldest generation is 10: every few thousand calls, and at each reload."""
+_GC_THRESHOLDS = (1_000, 2, 1_000)
+"""The young are looked at in small numbers and often, since a pause is as long as what is looked at; the oldest every
+few hundred thousand calls, not every few thousand and at each reload as by default."""
 
 EXIT_DRAINED = 0
 EXIT_CUT_SHORT = 1
