@@ -6,12 +6,12 @@ behind the ports belongs to `house`.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
+from trunkline_server.collector import settle
 from trunkline_server.config.findings import Finding
 from trunkline_server.config.secrets import SecretResolver
 from trunkline_server.control.routes_reading import Source
@@ -26,9 +26,6 @@ from trunkline_server.settings import ServeSettings, StartError
 from trunkline_server.telemetry.logs import set_up_logs
 
 _SWITCH_S = 0.0005
-_GC_THRESHOLDS = (1_000, 2, 1_000)
-"""The young are looked at in small numbers and often, since a pause is as long as what is looked at; the oldest every
-few hundred thousand calls, not every few thousand and at each reload as by default."""
 
 EXIT_DRAINED = 0
 EXIT_CUT_SHORT = 1
@@ -100,15 +97,9 @@ async def serve(
 def _settle() -> None:
     """Set the interpreter so that a reload, which reads documents in a thread, is not felt by the calls beside it.
 
-    What was made up to here lives as long as the process: the collector need not look at it again. Calls leave next to
-    nothing for it, and whenever it looks at all that lives, everybody waits: 30 to 100 ms with 100 streams, so that is
-    made rare. And a thread that
-    reads a document gives the interpreter back after half a millisecond, not after five. Measured with 10 reloads a
-    second: the event loop's lag at p99 falls from 8 to 11 ms to 5 to 6, and at most from 17 to 40 ms to 7.
+    A thread that reads a document gives the interpreter back after half a millisecond, not after five.
     """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_GC_THRESHOLDS)
+    settle()
     sys.setswitchinterval(_SWITCH_S)
 
 

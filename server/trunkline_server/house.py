@@ -13,6 +13,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
 
+from trunkline_server.collector import collect_regularly
 from trunkline_server.compile import NOTHING, Blueprint
 from trunkline_server.config.pause import Pause
 from trunkline_server.config.routes import LoadedRoutes
@@ -188,6 +189,7 @@ class House:
         """Watch the routes file, where there is one, and the certificates; keep what callers spend."""
         self._tls = tls
         self._spawn(self.spending.run())
+        self._spawn(collect_regularly())
         if isinstance(watched, RoutesSource):
             watch = FileWatch(watched, lambda: self.control.file_changed(_BY_FILE), self._log)
             self._spawn(watch.run(self.control.running.file_sha256))

@@ -94,11 +94,16 @@ class Boundary:
             if not call.record.code:
                 call.note_cause(call.cancellation.judge(time_left_s(context)))
             raise
+        except aio.AbortError as error:
+            # grpc keeps it with the call, and frames in its traceback would keep the call: a circle that holds one of
+            # the connection's streams open until the collector finds it.
+            raise error.with_traceback(None) from None
         finally:
             if call.writer is not None:
                 call.writer.close()
             self._drain.leave(call)
             self._tell(call)
+            del call, context
 
     async def refuse(self, path: str, caller_id: str, failure: CallFailure, _unread: object, context: Context) -> None:
         """End an RPC whose message is not to be read."""
@@ -108,8 +113,11 @@ class Boundary:
         call = Call(context, Cancellation(task), Work(scope, record, self._loop.time()), None)
         try:
             await self._fail(call, failure)
+        except aio.AbortError as error:
+            raise error.with_traceback(None) from None  # see `serve`
         finally:
             self._tell(call)
+            del call, context
 
     def report(self, error: BaseException, path: str, request_id: str) -> CallFailure:
         """Log a defect, and return what is told of it: that it is ours, and the id to find it by."""

@@ -105,8 +105,12 @@ class ServiceHandler(grpc.GenericRpcHandler, Generic[Who]):
             except Exception as error:  # noqa: BLE001  grpc would send its text to the caller
                 failure = _failure_of(error, method.path, self._boundary)
             else:
-                return await self._boundary.serve(method, sender, raw, context)
-            await self._boundary.refuse(method.path, caller_id, failure, raw, context)
+                served = self._boundary.serve(method, sender, raw, context)
+                del context  # see `Boundary.serve`
+                return await served
+            refused = self._boundary.refuse(method.path, caller_id, failure, raw, context)
+            del context
+            await refused
             return b""  # grpc sends no message after a status
 
         return serve
