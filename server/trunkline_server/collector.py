@@ -9,7 +9,7 @@ _THRESHOLDS = (1_000, 2, 1_000)
 """The young are looked at in small numbers and often, since a pause is as long as what is looked at; the oldest every
 few hundred thousand calls, not every few thousand and at each reload as by default."""
 
-COLLECT_EVERY_S = 60.0
+COLLECT_EVERY_S = 15.0
 """How often everything is looked at."""
 
 
