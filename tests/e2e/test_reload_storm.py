@@ -200,7 +200,7 @@ async def measure(
 @pytest.mark.timeout(900)
 async def test_a_reload_storm(tmp_path: Path, sized: Sized, rng: random.Random, request: pytest.FixtureRequest) -> None:
     """200 reloads in 20 s under 100 live streams and 200 calls a second: nobody notices."""
-    reloads = sized(full=200, gate=20)
+    reloads = sized(full=200, gate=30)
     full = request.config.getoption("--full")
     routes = on_file("BASE", rng).replace("BASE", "{base}")
     flags = ("--data-dir", str(tmp_path / "data"), "--log-level", "error")
@@ -214,11 +214,7 @@ async def test_a_reload_storm(tmp_path: Path, sized: Sized, rng: random.Random, 
         stubs: list[CompletionServiceAsyncStub] = [CompletionServiceStub(channel) for channel in channels]
         try:
             await Storm(running, stubs).last(1.0)  # connections, circuits, latencies
-            # The gate may run on a busy machine, whose pauses are no doing of a reload: there the best of three counts.
-            for left in range(0 if full else 2, -1, -1):
-                measured = await measure(running, stubs, reloads, rng)
-                if measured.keeps(1 if full else 5) or not left:
-                    break
+            measured = await measure(running, stubs, reloads, rng)
         finally:
             for channel in channels:
                 await channel.close()
