@@ -19,7 +19,8 @@ from trunkline_server.providers.anthropic.blocks import (
     user_blocks,
 )
 from trunkline_server.providers.anthropic.models import Traits
-from trunkline_server.providers.anthropic.words import adjusted, left_out
+from trunkline_server.providers.anthropic.words import left_out
+from trunkline_server.providers.unsupported import adjusted
 
 MAX_CACHE_MARKS: Final = 4
 """The vendor takes no more in one request."""

@@ -18,9 +18,10 @@ from trunkline_server.providers.anthropic.models import SamplingRule, Thinking, 
 from trunkline_server.providers.anthropic.reasoning import Circumstances, Reasoning, reasoning_of
 from trunkline_server.providers.anthropic.schema import answer_schema
 from trunkline_server.providers.anthropic.tools import add_tool_choice, add_tools, forces_a_call
-from trunkline_server.providers.anthropic.words import adjusted, left_out
+from trunkline_server.providers.anthropic.words import left_out
 from trunkline_server.providers.base import AdapterTerms, WireCall
 from trunkline_server.providers.json_wire import encode_json
+from trunkline_server.providers.unsupported import adjusted
 
 VERSION: Final = "2023-06-01"
 """The version of the API that is asked for unless the routes say another. The one after it took away the sampling

@@ -13,7 +13,8 @@ from typing import Any, Final
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import ReasoningEffort, Sampling
 from trunkline_server.providers.anthropic.models import Thinking, Traits
-from trunkline_server.providers.anthropic.words import adjusted, left_out
+from trunkline_server.providers.anthropic.words import left_out
+from trunkline_server.providers.unsupported import adjusted
 
 MIN_BUDGET_TOKENS: Final = 1_024
 """The vendor takes no smaller budget."""

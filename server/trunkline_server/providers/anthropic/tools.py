@@ -7,7 +7,8 @@ from typing import Any, Final
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import ChatRequest, FunctionTool, ToolChoice, ToolMode
 from trunkline_server.providers.anthropic.models import Traits
-from trunkline_server.providers.anthropic.words import adjusted, left_out
+from trunkline_server.providers.anthropic.words import left_out
+from trunkline_server.providers.unsupported import adjusted
 
 _NO_PARAMETERS: Final = {"type": "object", "properties": {}}
 """A function without parameters: the vendor wants a schema of each."""

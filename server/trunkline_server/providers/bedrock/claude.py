@@ -15,7 +15,8 @@ from trunkline_server.providers.anthropic.models import SamplingRule, Thinking, 
 from trunkline_server.providers.anthropic.reasoning import Circumstances, Reasoning, reasoning_of
 from trunkline_server.providers.anthropic.schema import answer_schema
 from trunkline_server.providers.anthropic.words import PROTOCOL as AT_ITS_MAKER
-from trunkline_server.providers.bedrock.words import PROTOCOL, adjusted, unsupported
+from trunkline_server.providers.bedrock.words import PROTOCOL, unsupported
+from trunkline_server.providers.unsupported import adjusted
 
 USUAL_MAX_TOKENS: Final = 64_000
 """What an answer may be if neither the request nor the routes say it: the service then takes the model's own limit."""

@@ -24,7 +24,8 @@ from trunkline_server.chat.message import (
 from trunkline_server.providers.bedrock.families import Family
 from trunkline_server.providers.bedrock.media import MediaBlocks
 from trunkline_server.providers.bedrock.tool_turns import ToolTurns
-from trunkline_server.providers.bedrock.words import adjusted, unsupported
+from trunkline_server.providers.bedrock.words import unsupported
+from trunkline_server.providers.unsupported import adjusted
 
 Block = dict[str, Any]
 

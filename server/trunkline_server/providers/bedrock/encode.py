@@ -37,8 +37,9 @@ from trunkline_server.providers.bedrock.conversation import ConversationWriter
 from trunkline_server.providers.bedrock.families import Family, Thinks, family_of
 from trunkline_server.providers.bedrock.options import EXTRA_FIELD, add_options
 from trunkline_server.providers.bedrock.reasoning import add_reasoning
-from trunkline_server.providers.bedrock.words import adjusted, unsupported
+from trunkline_server.providers.bedrock.words import unsupported
 from trunkline_server.providers.json_wire import encode_json
+from trunkline_server.providers.unsupported import adjusted
 
 STREAM_TYPE: Final = "application/vnd.amazon.eventstream"
 

@@ -7,7 +7,8 @@ from typing import Any, Final
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import ReasoningEffort, Sampling
 from trunkline_server.providers.bedrock.families import Family, Thinks
-from trunkline_server.providers.bedrock.words import adjusted, unsupported
+from trunkline_server.providers.bedrock.words import unsupported
+from trunkline_server.providers.unsupported import adjusted
 
 _E = ReasoningEffort
 _EFFORTS: Final = {_E.MINIMAL: "low", _E.LOW: "low", _E.MEDIUM: "medium", _E.HIGH: "high", _E.MAX: "high"}

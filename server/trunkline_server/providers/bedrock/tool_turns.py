@@ -10,9 +10,10 @@ import msgspec
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.message import MediaPart, RefusalPart, TextPart, ThinkingPart, ToolCallPart, ToolResultPart
 from trunkline_server.providers.bedrock.families import Family
-from trunkline_server.providers.bedrock.words import adjusted, unsupported
+from trunkline_server.providers.bedrock.words import unsupported
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
 from trunkline_server.providers.tool_ids import ToolIds
+from trunkline_server.providers.unsupported import adjusted
 
 IDS: Final = ToolIds(64)
 

@@ -13,8 +13,3 @@ PROTOCOL: Final = "the Converse API"
 def unsupported(field: str, what: str = "this field") -> Warning_:
     """Return the warning for a part of the request that has no place here; `field` is its path."""
     return shared.unsupported(field, PROTOCOL, what)
-
-
-def adjusted(field: str, what: str) -> Warning_:
-    """Return the warning for a part of the request that was sent otherwise than it was asked; `what` says how."""
-    return Warning_("ADJUSTED_FIELD", field, what)

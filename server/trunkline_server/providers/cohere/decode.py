@@ -16,7 +16,7 @@ from trunkline_server.providers.cohere.wire import (
     decode_answer_wire,
     holds_citations,
 )
-from trunkline_server.providers.cohere.words import dropped
+from trunkline_server.providers.dropped import dropped
 from trunkline_server.providers.failures import protocol_error
 from trunkline_server.providers.json_wire import DECODING_ERRORS, is_json
 from trunkline_server.providers.tool_arguments import NO_ARGUMENTS, made_id

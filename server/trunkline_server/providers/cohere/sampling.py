@@ -6,7 +6,8 @@ from typing import Any, Final
 
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import ReasoningEffort, Sampling
-from trunkline_server.providers.cohere.words import changed, left_out
+from trunkline_server.providers.cohere.words import left_out
+from trunkline_server.providers.unsupported import adjusted
 
 MAX_STOPS: Final = 5
 """The API refuses more."""
@@ -53,7 +54,9 @@ def _add_figures(body: dict[str, Any], sampling: Sampling, warnings: list[Warnin
         if value is not None:
             body[name] = fitting = min(max(value, least), most)
             if fitting != value:
-                warnings.append(changed(f"sampling.{field}", f"sent as {fitting}, the nearest that the provider takes"))
+                warnings.append(
+                    adjusted(f"sampling.{field}", f"sent as {fitting}, the nearest that the provider takes")
+                )
     if sampling.seed is not None:
         body["seed"] = sampling.seed
     if sampling.max_output_tokens is not None:

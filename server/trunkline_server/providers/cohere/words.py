@@ -15,16 +15,6 @@ def left_out(field: str, what: str = "this field") -> Warning_:
     return unsupported(field, API, what)
 
 
-def changed(field: str, what: str) -> Warning_:
-    """Return the warning for something that was sent otherwise than asked; `what` says how."""
-    return Warning_("ADJUSTED_FIELD", field, what)
-
-
 def moved(field: str) -> Warning_:
     """Return the warning for a message that stands elsewhere than it did."""
     return Warning_("MOVED_MESSAGE", field, f"moved to the front: {API} takes what the system says there only")
-
-
-def dropped(field: str) -> Warning_:
-    """Return the warning for a piece of the answer that no part of ours can hold."""
-    return Warning_("DROPPED_CONTENT", field, "the provider sent content that this gateway cannot carry")

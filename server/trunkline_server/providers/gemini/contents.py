@@ -25,8 +25,9 @@ from trunkline_server.chat.message import (
     ToolCallPart,
     ToolResultPart,
 )
-from trunkline_server.providers.gemini.words import adjusted, left_out
+from trunkline_server.providers.gemini.words import left_out
 from trunkline_server.providers.json_wire import DECODING_ERRORS, decode_any
+from trunkline_server.providers.unsupported import adjusted
 
 WirePart = dict[str, Any]
 

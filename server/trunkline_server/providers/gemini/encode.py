@@ -27,8 +27,9 @@ from trunkline_server.providers.gemini.models import ModelTraits, traits_of
 from trunkline_server.providers.gemini.options import merge_options
 from trunkline_server.providers.gemini.place import Place
 from trunkline_server.providers.gemini.thinking import thinking_config
-from trunkline_server.providers.gemini.words import adjusted, left_out
+from trunkline_server.providers.gemini.words import left_out
 from trunkline_server.providers.json_wire import encode_json
+from trunkline_server.providers.unsupported import adjusted
 
 UNARY: Final = "generateContent"
 STREAM: Final = "streamGenerateContent?alt=sse"

@@ -7,7 +7,8 @@ from typing import Any, Final
 from trunkline_server.chat.answer import Warning_
 from trunkline_server.chat.request import ReasoningEffort, Sampling
 from trunkline_server.providers.gemini.models import ModelTraits, Thinking
-from trunkline_server.providers.gemini.words import adjusted, left_out
+from trunkline_server.providers.gemini.words import left_out
+from trunkline_server.providers.unsupported import adjusted
 
 EFFORT: Final = "sampling.reasoning_effort"
 BUDGET: Final = "sampling.reasoning_max_tokens"

@@ -24,6 +24,7 @@ from trunkline_server.chat.request import (
 from trunkline_server.providers.base import ModelTerms, WireCall
 from trunkline_server.providers.json_wire import encode_json
 from trunkline_server.providers.openai_responses.items import encode_input, left_out
+from trunkline_server.providers.unsupported import adjusted
 
 PATH: Final = "/responses"
 
@@ -89,7 +90,7 @@ def _add_sampling(body: dict[str, Any], include: list[str], sampling: Sampling, 
         most = max(sampling.max_output_tokens, _LEAST_OUTPUT_TOKENS)
         if most != sampling.max_output_tokens:
             words = f"raised to {most}: the Responses API takes no lower limit"
-            warnings.append(Warning_("ADJUSTED_FIELD", "sampling.max_output_tokens", words))
+            warnings.append(adjusted("sampling.max_output_tokens", words))
         body["max_output_tokens"] = most
     if sampling.top_logprobs is not None:
         include.append(_LOGPROBS)
